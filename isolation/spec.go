@@ -1,0 +1,163 @@
+package isolation
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Owner says on whose behalf a container exists. A door sees only the
+// containers of its own owner.
+type Owner string
+
+// The owners of this era.
+const (
+	OwnerInstance Owner = "instance"
+	OwnerStaging  Owner = "staging"
+	OwnerWarden   Owner = "warden"
+)
+
+// Spec is what a container is made of. It is written to disk as the intent
+// record before the first kernel object exists, and everything that carries
+// the container's name in the kernel can be found again from it.
+type Spec struct {
+	ID       string    `json:"id"`       // 11 base-32 digits, ours
+	Slot     uint32    `json:"slot"`     // addresses, links, uids and cgroups follow from slot and epoch
+	Epoch    uint32    `json:"epoch"`    // how often the slot was used
+	Owner    Owner     `json:"owner"`    //
+	Tenant   string    `json:"tenant"`   // the owner's own name for it; data, never part of a kernel name
+	Hostname string    `json:"hostname"` // empty: the id
+	Created  time.Time `json:"created"`  //
+	Rootfs   Rootfs    `json:"rootfs"`   //
+	Limits   Limits    `json:"limits"`   //
+	Network  Network   `json:"network"`  //
+}
+
+// Rootfs is the container's file system: read-only layers under one writable
+// upper folder, with binds on top.
+type Rootfs struct {
+	// Layers are read-only directories of the node, topmost first. Their
+	// owners are shifted into the container's uid range: uid 0 on disk is the
+	// container's root, uid 2000 its vcap.
+	Layers []string `json:"layers"`
+	Binds  []Bind   `json:"binds"`
+}
+
+// Bind shows a directory or file of the node inside the container.
+type Bind struct {
+	Source   string `json:"source"`
+	Target   string `json:"target"` // absolute, in the container
+	ReadOnly bool   `json:"read_only"`
+	// Shifted maps owners into the container's uid range. Unshifted, files of
+	// the node's root belong to nobody inside, so what only root may read
+	// stays unreadable even for the container's root.
+	Shifted bool `json:"shifted"`
+}
+
+// Limits bound the container's jobs; PID 1 stands outside of them. Zero means
+// no limit.
+type Limits struct {
+	MemoryBytes int64  `json:"memory_bytes"` // memory and memory+swap alike
+	CPUShares   uint64 `json:"cpu_shares"`   // cgroup v1 scale, 2..262144
+	CPUMillis   int64  `json:"cpu_millis"`   // hard quota; 1000 = one core
+	Pids        int64  `json:"pids"`         //
+	DiskBytes   int64  `json:"disk_bytes"`   // what may be written to the upper folder
+	DiskInodes  int64  `json:"disk_inodes"`  // where the disk driver can
+}
+
+// Network is what the container may reach and where it can be reached.
+type Network struct {
+	Ports []PortMap    `json:"ports"`
+	DNS   []netip.Addr `json:"dns"`
+	// Egress rules are looked at in order before the node's default verdict.
+	Egress []EgressRule `json:"egress"`
+}
+
+// PortMap forwards a TCP port of the node to one of the container.
+type PortMap struct {
+	Host      uint16 `json:"host"`
+	Container uint16 `json:"container"`
+}
+
+// EgressRule allows traffic from the container (wire/dea.md h).
+type EgressRule struct {
+	Protocol string     `json:"protocol"` // tcp, udp, icmp, all
+	First    netip.Addr `json:"first"`    // destination range, inclusive
+	Last     netip.Addr `json:"last"`
+	Ports    []PortSpan `json:"ports,omitempty"` // tcp and udp; none means all
+	ICMPType int        `json:"icmp_type"`       // -1 means any
+	ICMPCode int        `json:"icmp_code"`
+	Log      bool       `json:"log"`
+}
+
+// PortSpan is an inclusive range of ports.
+type PortSpan struct {
+	First uint16 `json:"first"`
+	Last  uint16 `json:"last"`
+}
+
+// Job is one process tree in a container, started by PID 1 on request.
+type Job struct {
+	Number  uint32   `json:"number"`   // unique in the container, from 1
+	Argv    []string `json:"argv"`     // Argv[0] is a path inside the container
+	Env     []string `json:"env"`      // K=V, the whole environment
+	Dir     string   `json:"dir"`      // working directory inside the container
+	User    User     `json:"user"`     //
+	Umask   uint32   `json:"umask"`    //
+	Files   uint64   `json:"files"`    // RLIMIT_NOFILE, 0: as inherited
+	Procs   uint64   `json:"procs"`    // RLIMIT_NPROC, 0: as inherited
+	PidFile string   `json:"pid_file"` // the job's pid, appended as one line; empty: none
+	// OutputMax bounds each of the job's two output files, in bytes; PID 1
+	// punches out what is older. 0: the node's default.
+	OutputMax int64 `json:"output_max"`
+}
+
+// User is who a job runs as, inside the container.
+type User struct {
+	UID    uint32   `json:"uid"`
+	GID    uint32   `json:"gid"`
+	Groups []uint32 `json:"groups,omitempty"`
+}
+
+// Exit is how a job ended, as PID 1 recorded it.
+type Exit struct {
+	Job      uint32    `json:"job"`
+	Code     int       `json:"code"`      // exit code; -1 when a signal ended it
+	Signal   int       `json:"signal"`    // 0: none
+	OOMKills uint64    `json:"oom_kills"` // the kernel's count for the jobs' memory group at that moment
+	At       time.Time `json:"at"`
+	// Lost is set when PID 1 died before it could record the exit.
+	Lost bool `json:"lost"`
+}
+
+// JobStatus is what PID 1 says of one job.
+type JobStatus struct {
+	Number uint32 `json:"number"`
+	PID    int    `json:"pid"` // inside the container
+	Exit   *Exit  `json:"exit,omitempty"`
+}
+
+// Status is what was observed of a container.
+type Status struct {
+	Spec    Spec        `json:"spec"`
+	HostIP  netip.Addr  `json:"host_ip"` // the node's end of the veth
+	PeerIP  netip.Addr  `json:"peer_ip"` // the container's end
+	InitPID int         `json:"init_pid"`
+	Jobs    []JobStatus `json:"jobs"`
+	Steps   []Timing    `json:"steps,omitempty"` // how long each step of Create took
+}
+
+// Timing is one step's share of an operation.
+type Timing struct {
+	Step string        `json:"step"`
+	Took time.Duration `json:"took"`
+}
+
+// Usage is what a container's jobs use at one moment, from the kernel's own
+// counters.
+type Usage struct {
+	MemoryBytes int64         `json:"memory_bytes"` // rss + cache - inactive file
+	CPU         time.Duration `json:"cpu"`          // since the container was made
+	DiskBytes   int64         `json:"disk_bytes"`
+	Pids        int64         `json:"pids"`
+	OOMKills    uint64        `json:"oom_kills"`
+}

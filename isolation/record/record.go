@@ -1,0 +1,128 @@
+package record
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrCorrupt says that a file is not what was saved: torn, truncated or changed.
+var ErrCorrupt = errors.New("the record is corrupt")
+
+// SizeMax bounds a record; one that is larger was not written here.
+const SizeMax = 4 << 20
+
+// temporarySuffix marks a file that is being written. One that is left over
+// came from an agent that died, and the next Save replaces it.
+const temporarySuffix = ".new"
+
+// Save replaces the record called name in dir by v. It appears whole or not at all.
+func Save(dir, name string, v any) error {
+	_, err := save(dir, name, v, false)
+	return err
+}
+
+// SaveDurable is Save that survives a power failure once it has returned.
+func SaveDurable(dir, name string, v any) error {
+	folder, err := save(dir, name, v, true)
+	if err != nil {
+		return err
+	}
+	handle, err := os.Open(folder)
+	if err != nil {
+		return fmt.Errorf("record: save %s: %w", name, err)
+	}
+	defer handle.Close()
+	if err := handle.Sync(); err != nil {
+		return fmt.Errorf("record: sync the folder of %s: %w", name, err)
+	}
+	return nil
+}
+
+func save(dir, name string, v any, durable bool) (string, error) {
+	body, err := encode(v)
+	if err != nil {
+		return "", fmt.Errorf("record: encode %s: %w", name, err)
+	}
+	path := filepath.Join(dir, name)
+	if err := write(path+temporarySuffix, body, durable); err != nil {
+		return "", fmt.Errorf("record: save %s: %w", name, err)
+	}
+	if err := os.Rename(path+temporarySuffix, path); err != nil {
+		return "", fmt.Errorf("record: save %s: %w", name, err)
+	}
+	return dir, nil
+}
+
+func write(path string, body []byte, durable bool) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(body)
+	if err == nil && durable {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
+
+// encode makes the JSON on one line, and its checksum on a second.
+func encode(v any) ([]byte, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > SizeMax {
+		return nil, fmt.Errorf("%d bytes are more than %d", len(body), SizeMax)
+	}
+	return fmt.Appendf(body, "\n%08x\n", crc32.ChecksumIEEE(body)), nil
+}
+
+// Load reads the record called name in dir into v. The error is fs.ErrNotExist
+// where there is none, and ErrCorrupt with the file's name where it is damaged.
+func Load(dir, name string, v any) error {
+	path := filepath.Join(dir, name)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("record: load: %w", err)
+	}
+	body, sum, found := bytes.Cut(content, []byte("\n"))
+	if !found || string(sum) != fmt.Sprintf("%08x\n", crc32.ChecksumIEEE(body)) {
+		return fmt.Errorf("record: %s: %w", path, ErrCorrupt)
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("record: %s: %w: %w", path, ErrCorrupt, err)
+	}
+	return nil
+}
+
+// Remove takes a record away; one that is gone is success.
+func Remove(dir, name string) error {
+	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("record: remove %s: %w", name, err)
+	}
+	return nil
+}
+
+// Names lists the records in dir, without those that were never finished.
+func Names(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("record: list: %w", err)
+	}
+	var names []string
+	for _, entry := range entries {
+		if entry.Type().IsRegular() && !strings.HasSuffix(entry.Name(), temporarySuffix) {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,89 @@
+package record
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+type fact struct {
+	Name  string `json:"name"`
+	Count int    `json:"count"`
+}
+
+func TestARecordComesBackAsItWasSaved(t *testing.T) {
+	dir := t.TempDir()
+	for name, save := range map[string]func(string, string, any) error{"plain": Save, "durable": SaveDurable} {
+		want := fact{Name: name, Count: 7}
+		if err := save(dir, name, want); err != nil {
+			t.Fatal(err)
+		}
+
+		var got fact
+		if err := Load(dir, name, &got); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v; want %+v", name, got, err, want)
+		}
+	}
+	if names, _ := Names(dir); !slices.Equal(names, []string{"durable", "plain"}) {
+		t.Errorf("names are %v", names)
+	}
+}
+
+// Every single bit that flips, and every length the file may be cut to, has to
+// be noticed.
+func TestDamageIsNoticedWhereverItIs(t *testing.T) {
+	dir := t.TempDir()
+	if err := Save(dir, "r", fact{Name: "x", Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(filepath.Join(dir, "r"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectCorrupt := func(what string, content []byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "r"), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var got fact
+		if err := Load(dir, "r", &got); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: error is %v, want ErrCorrupt", what, err)
+		}
+	}
+	for i := range whole {
+		for bit := range 8 {
+			damaged := slices.Clone(whole)
+			damaged[i] ^= 1 << bit
+			expectCorrupt("bit flipped", damaged)
+		}
+		expectCorrupt("truncated", whole[:i])
+	}
+}
+
+func TestWhatIsNotThereIsSaidSo(t *testing.T) {
+	dir := t.TempDir()
+	var got fact
+	if err := Load(dir, "nothing", &got); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error is %v, want fs.ErrNotExist", err)
+	}
+	if err := Remove(dir, "nothing"); err != nil {
+		t.Errorf("removing nothing: %v", err)
+	}
+}
+
+func TestAnUnfinishedRecordIsNoRecord(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "r"+temporarySuffix), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	if names, err := Names(dir); err != nil || len(names) != 0 {
+		t.Errorf("names are %v, %v; want none", names, err)
+	}
+	if err := Save(dir, "r", fact{}); err != nil {
+		t.Errorf("a left-over hinders the next save: %v", err)
+	}
+}

@@ -1,0 +1,186 @@
+package slot
+
+import (
+	"bytes"
+	"crypto/rand"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func plan() Plan {
+	return Plan{Tag: "k3xqa", Pool: netip.MustParsePrefix("10.254.0.0/16"), UIDBase: 1_000_000}
+}
+
+func TestASlotsNamesAreTheDocumentedOnes(t *testing.T) {
+	p, s := plan(), Slot{Number: 3, Epoch: 7}
+	for got, want := range map[string]string{
+		p.Subnet(3).String(): "10.254.0.12/30", p.HostIP(3).String(): "10.254.0.13", p.PeerIP(3).String(): "10.254.0.14",
+		p.Link(s): "dcnk3xqa0003aah", p.Group(): "deacon-k3xqa", p.Cgroup(s): "s3.7", p.Table(): "deacon_k3xqa",
+	} {
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if got := p.UID(3); got != 1_196_608 {
+		t.Errorf("first uid is %d", got)
+	}
+}
+
+// Every slot of the largest pool: no two share an address, a link or a uid, and
+// every link's name fits the kernel.
+func TestNoTwoSlotsShareAnything(t *testing.T) {
+	p := plan()
+	p.Pool = netip.MustParsePrefix("10.0.0.0/8")
+	seen := map[string]uint32{}
+	for n := range p.Max() {
+		for _, name := range []string{p.PeerIP(n).String(), p.HostIP(n).String(), p.Link(Slot{n, 1})} {
+			if other, taken := seen[name]; taken {
+				t.Fatalf("slots %d and %d share %s", other, n, name)
+			}
+			seen[name] = n
+		}
+		if link := p.Link(Slot{n, n}); len(link) > linkNameMax || !strings.HasPrefix(link, p.LinkPrefix()) {
+			t.Fatalf("link %q of slot %d", link, n)
+		}
+		if first, last := uint64(p.UID(n)), uint64(p.UID(n))+UIDsPerSlot-1; first < UIDsPerSlot || last > highestUID {
+			t.Fatalf("slot %d has uids %d…%d", n, first, last)
+		}
+	}
+}
+
+func TestAWrongPlanIsNamed(t *testing.T) {
+	for want, change := range map[string]func(*Plan){
+		"tag":       func(p *Plan) { p.Tag = "x" },
+		"IPv4":      func(p *Plan) { p.Pool = netip.MustParsePrefix("fd00::/64") },
+		"host bits": func(p *Plan) { p.Pool = netip.MustParsePrefix("10.254.0.1/16") },
+		"at least":  func(p *Plan) { p.Pool = netip.MustParsePrefix("10.254.0.0/31") },
+		"own users": func(p *Plan) { p.UIDBase = 1000 },
+		"no slot":   func(p *Plan) { p.UIDBase = 1<<32 - 10 },
+	} {
+		p := plan()
+		change(&p)
+		if err := p.Check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %v, want one with %q", err, want)
+		}
+	}
+	if err := plan().Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNamesAreReadBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := Slot{rapid.Uint32().Draw(t, "number"), rapid.Uint32().Draw(t, "epoch")}
+		if got, ok := Parse(want.String()); !ok || got != want {
+			t.Fatalf("%s reads back as %v, %v", want, got, ok)
+		}
+	})
+	for _, foreign := range []string{"", "s1", "s1.2x", "x1.2", "s01.2", "s-1.2"} {
+		if s, ok := Parse(foreign); ok {
+			t.Errorf("%q reads as %v", foreign, s)
+		}
+	}
+}
+
+func TestIDsHaveTheirForm(t *testing.T) {
+	if id := NewID(rand.Reader); !ValidID(id) || id == NewID(rand.Reader) {
+		t.Errorf("id %q", id)
+	}
+	if a, b := NewID(bytes.NewReader(make([]byte, 8))), "aaaaaaaaaaa"; a != b {
+		t.Errorf("id of zeroes is %q", a)
+	}
+	for _, bad := range []string{"", "short", "UPPERCASEXX", "has-dash-xx", "waytoolongforanid", "../../../xx"} {
+		if ValidID(bad) {
+			t.Errorf("%q passes as an id", bad)
+		}
+	}
+}
+
+// A ring against the plainest model: a set of held numbers and a list of
+// resting ones.
+func TestTheRingHandsOutWhatHasRestedLongest(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		last := rapid.Uint32Range(0, 6).Draw(t, "last")
+		ring, held := NewRing(0, last), map[uint32]bool{}
+		var freed []uint32
+		used := map[uint32]bool{}
+		t.Repeat(map[string]func(*rapid.T){
+			"lease": func(t *rapid.T) {
+				n, ok := ring.Lease()
+				if ok != (len(held) <= int(last)) {
+					t.Fatalf("lease says %v with %d of %d held", ok, len(held), last+1)
+				}
+				if !ok {
+					return
+				}
+				if held[n] || n > last {
+					t.Fatalf("leased %d, held %v", n, held)
+				}
+				if used[n] && len(freed) > 0 && freed[0] != n {
+					t.Fatalf("leased %d before %v", n, freed)
+				}
+				held[n], used[n] = true, true
+				freed = without(freed, n)
+			},
+			"claim": func(t *rapid.T) {
+				n := rapid.Uint32Range(0, last+1).Draw(t, "n")
+				if ok := ring.Claim(n); ok != (n <= last && !held[n]) {
+					t.Fatalf("claim of %d says %v, held %v", n, ok, held)
+				} else if ok {
+					held[n] = true
+					freed = without(freed, n)
+				}
+			},
+			"free": func(t *rapid.T) {
+				n := rapid.Uint32Range(0, last+1).Draw(t, "n")
+				ring.Free(n)
+				if held[n] && used[n] {
+					freed = append(freed, n)
+				}
+				delete(held, n)
+			},
+			"": func(t *rapid.T) {
+				if ring.Held() != len(held) {
+					t.Fatalf("ring holds %d, model %d", ring.Held(), len(held))
+				}
+			},
+		})
+	})
+}
+
+func without(list []uint32, n uint32) []uint32 {
+	var kept []uint32
+	for _, m := range list {
+		if m != n {
+			kept = append(kept, m)
+		}
+	}
+	return kept
+}
+
+func TestEverySecondTenantHasAnotherName(t *testing.T) {
+	p := plan()
+	p.Pool = netip.MustParsePrefix("10.254.0.0/30")
+	slots := NewSlots(p)
+	first, _ := slots.Lease()
+	if _, ok := slots.Lease(); ok {
+		t.Fatal("a pool of one slot gave two")
+	}
+	slots.Free(first.Number)
+	second, ok := slots.Lease()
+	if !ok || second.Number != first.Number || p.Link(first) == p.Link(second) || first.String() == second.String() {
+		t.Errorf("first %v, second %v, %v", first, second, ok)
+	}
+
+	successor := NewSlots(p)
+	if !successor.Claim(second) || successor.Claim(second) {
+		t.Error("a recovered slot is claimed once")
+	}
+	successor.Free(second.Number)
+	if third, _ := successor.Lease(); third.Epoch <= second.Epoch {
+		t.Errorf("epoch went from %d to %d", second.Epoch, third.Epoch)
+	}
+}

@@ -352,7 +352,7 @@ func TestAHundredMegabytesPass(t *testing.T) {
 // 200 idle jobs, 400 files: what a follower holds is measured, goroutines with
 // their stacks included.
 func TestAnIdleJobIsCheap(t *testing.T) {
-	const jobs, most = 200, 10 << 10
+	const jobs, most = 200, overhead * (10 << 10)
 	f := newFollower(t)
 	var dirs []string
 	for range jobs {

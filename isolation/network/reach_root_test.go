@@ -1,13 +1,13 @@
 package network
 
 import (
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -130,34 +130,72 @@ func TestResolversPassWhereAllElseIsDenied(t *testing.T) {
 	})
 }
 
-// Addresses that the container was not given get nowhere, not even as far as
-// an answer.
+// Packets with addresses that the container was not given never leave the
+// node. That is seen from outside: an answer would go astray in any case.
 func TestNobodyPretendsToBeAnother(t *testing.T) {
 	w := newWorld(t)
 	n := w.open(Config{Plan: testPlan("spoof"), Loopback: true})
 	a := w.attach(n, mappedTo(0, 61001))
 	w.attach(n, mappedTo(1, 61002))
-	for _, pretended := range []string{"10.254.0.6", "10.254.0.1", "198.51.100.77", uplink} {
-		a.give("lo", pretended+"/32")
-		got := "nothing"
+	arrived := w.outside.listen("udp4", neighbour+":9100")
+	send := func(as string) {
 		must(t, a.enter(func() error {
-			dialer := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(pretended)}, Timeout: patience}
-			conn, err := dialer.Dial("udp", neighbour+":9000")
+			conn, err := net.DialUDP("udp", &net.UDPAddr{IP: net.ParseIP(as)}, udpAddress(neighbour+":9100"))
 			if err != nil {
 				return err
 			}
 			defer conn.Close()
-			conn.Write([]byte("?"))
-			conn.SetDeadline(time.Now().Add(patience))
-			buffer := make([]byte, 64)
-			if count, err := conn.Read(buffer); !errors.Is(err, os.ErrDeadlineExceeded) {
-				got = fmt.Sprint(string(buffer[:count]), err)
-			}
-			return nil
+			_, err = fmt.Fprint(conn, as)
+			return err
 		}))
-		if got != "nothing" {
-			t.Errorf("as %s: %s", pretended, got)
-		}
+	}
+
+	send("10.254.0.2")
+	if got := heard(arrived, whileAnOkIsDue); got != "10.254.0.2" {
+		t.Fatalf("the container's own packet: heard %q", got)
+	}
+	for _, pretended := range []string{"10.254.0.6", "10.254.0.1", "198.51.100.77", uplink} {
+		a.give("lo", pretended+"/32")
+		send(pretended)
+	}
+	if got := heard(arrived, patience); got != "" {
+		t.Errorf("a packet left as %s", got)
+	}
+}
+
+func udpAddress(address string) *net.UDPAddr {
+	return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(address))
+}
+
+// What connection tracking calls invalid is not masqueraded, so it must not
+// leave: here a TCP segment that begins, ends and resets all at once.
+func TestNothingLeavesWithThePoolsAddress(t *testing.T) {
+	w := newWorld(t)
+	n := w.open(Config{Plan: testPlan("inval")})
+	a := w.attach(n, mappedTo(0, 61001))
+	arrived := w.outside.listen("ip4:tcp", neighbour)
+	sender := a.listen("ip4:tcp", "10.254.0.2")
+	const sourcePort = 40000
+	segment := func(flags byte) []byte {
+		s := make([]byte, 20)
+		binary.BigEndian.PutUint16(s, sourcePort)
+		binary.BigEndian.PutUint16(s[2:], 80)
+		s[12], s[13] = 5<<4, flags
+		return s
+	}
+
+	if _, err := sender.WriteTo(segment(0x07), &net.IPAddr{IP: net.ParseIP(neighbour)}); err != nil {
+		t.Fatal(err)
+	}
+
+	if got := heard(arrived, patience); got != "" {
+		t.Errorf("the outside heard %q", got)
+	}
+	if got := a.reach("tcp", neighbour+":80", whileAnOkIsDue); !strings.HasPrefix(got, "outside") {
+		t.Fatal(got)
+	}
+	if heard(arrived, whileAnOkIsDue) == "" {
+		t.Error("the outside doesn't even hear a good connection")
 	}
 }
 

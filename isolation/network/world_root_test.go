@@ -381,6 +381,24 @@ func ping(address string, kind, code byte, wait time.Duration) (string, error) {
 	}
 }
 
+// listen opens a socket inside.
+func (ns *namespace) listen(network, address string) net.PacketConn {
+	ns.t.Helper()
+	var conn net.PacketConn
+	must(ns.t, ns.enter(func() (err error) { conn, err = net.ListenPacket(network, address); return err }))
+	ns.servers = append(ns.servers, func() { conn.Close() })
+	ns.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// heard is the next packet, empty when none comes for so long.
+func heard(conn net.PacketConn, wait time.Duration) string {
+	conn.SetReadDeadline(time.Now().Add(wait))
+	buffer := make([]byte, 256)
+	n, _, _ := conn.ReadFrom(buffer)
+	return string(buffer[:n])
+}
+
 // attempt is one line of a matrix of who reaches whom.
 type attempt struct {
 	from     *namespace // nil: the node

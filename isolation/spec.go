@@ -1,8 +1,16 @@
 package isolation
 
 import (
+	"errors"
 	"net/netip"
 	"time"
+)
+
+// ErrGone says that a container's PID 1 is not alive; what it left is still
+// there. ErrUnknown says that there is no such container.
+var (
+	ErrGone    = errors.New("the container's init is gone")
+	ErrUnknown = errors.New("there is no such container")
 )
 
 // Owner says on whose behalf a container exists. A door sees only the

@@ -1,0 +1,112 @@
+package actors
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// Kernel is what the leaves do to the machine; isolation/box is the real one,
+// testsuite/model the stand-in. Every call blocks and is made off the mailbox.
+// All are safe to repeat.
+type Kernel interface {
+	// Create makes the container and starts job in it in the same round trip.
+	// On error nothing of it is left.
+	Create(ctx context.Context, spec isolation.Spec, job *isolation.Job) (isolation.Status, error)
+	// Adopt takes hold of a container that lives. isolation.ErrGone: its PID 1
+	// is dead, Wait still tells how jobs ended. isolation.ErrUnknown: there is
+	// no such container.
+	Adopt(ctx context.Context, id string) (isolation.Status, error)
+	// Wait returns how the job ended, once it has.
+	Wait(ctx context.Context, id string, job uint32) (isolation.Exit, error)
+	// Stop ends every job: SIGTERM, SIGKILL after grace.
+	Stop(ctx context.Context, id string, grace time.Duration) error
+	// Destroy returns when every process is dead and mapped ports refuse.
+	Destroy(ctx context.Context, id string) error
+	// Release takes back what Destroy left, in one batch; then slots may be used again.
+	Release(ctx context.Context, ids []string) error
+	Usage(ctx context.Context, id string) (isolation.Usage, error)
+	// Probe makes one TCP connection from the node and closes it.
+	Probe(ctx context.Context, address netip.AddrPort) error
+	// Containers lists every container that has an intent record, living or dead.
+	Containers(ctx context.Context) ([]isolation.Spec, error)
+}
+
+// Droplets fetches, verifies and unpacks droplets; staging's cache is the real one.
+type Droplets interface {
+	// Fetch returns the droplet, unpacked as a read-only layer; one that is
+	// cached is returned at once.
+	Fetch(ctx context.Context, d messaging.Droplet) (Droplet, error)
+	// Evict removes every cached droplet that isn't among keep, by digest.
+	Evict(ctx context.Context, keep []string) error
+}
+
+// Droplet is an unpacked droplet.
+type Droplet struct {
+	Digest       string // "sha1-<hex>" or "sha256-<hex>": its name in the cache
+	Layer        string // absolute path of the read-only layer
+	StartCommand string // staging_info.yml's; empty: none
+	Startup      bool   // a first-generation droplet with a ./startup script
+}
+
+// Output follows what a job writes and publishes each line. It returns nil
+// when done is closed and everything was published.
+type Output interface {
+	Follow(ctx context.Context, source OutputSource, done <-chan struct{}) error
+}
+
+// OutputSource says whose output it is.
+type OutputSource struct {
+	Container   string
+	Job         uint32
+	Application string
+	Instance    string
+	Index       int
+}
+
+// Planner turns what was asked into what a container is made of. It makes no
+// system call.
+type Planner interface {
+	Plan(p Placement, start messaging.StartInstance, d Droplet) (isolation.Spec, isolation.Job, error)
+}
+
+// Placement is where an instance was put.
+type Placement struct {
+	Instance  string
+	Container string // id
+	Slot      uint32
+	Epoch     uint32
+	Port      uint16 // mapped port, the same inside and outside; 0: none
+	Started   time.Time
+}
+
+// Store keeps what should run. It answers from memory and writes behind;
+// Flush waits until what was put is on disk.
+type Store interface {
+	Put(r Record)
+	Remove(instance string)
+	All() []Record
+	// Flush returns when everything put or removed before is on disk.
+	Flush(ctx context.Context) error
+}
+
+// Record is everything that a successor needs to know of an instance.
+type Record struct {
+	Instance        string                  `json:"instance"`
+	PrivateInstance string                  `json:"private_instance"`
+	Start           messaging.StartInstance `json:"start"`
+	Placement       Placement               `json:"placement"`
+	State           messaging.State         `json:"state"`
+	Since           time.Time               `json:"since"`
+	URIs            []string                `json:"uris"`
+	ExitStatus      int                     `json:"exit_status"`
+	Signal          int                     `json:"signal"`
+	Description     string                  `json:"description"`
+	BootID          string                  `json:"boot_id"` // of the machine's boot in which it was placed
+}
+
+// Sink takes what the node tells; it doesn't block.
+type Sink func(messaging.Event)

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -22,6 +23,9 @@ type Kernel interface {
 	Adopt(ctx context.Context, id string) (isolation.Status, error)
 	// Wait returns how the job ended, once it has.
 	Wait(ctx context.Context, id string, job uint32) (isolation.Exit, error)
+	// WaitOOM returns the kernel's count of processes of the container that it
+	// killed for want of memory, once it is above seen.
+	WaitOOM(ctx context.Context, id string, seen uint64) (uint64, error)
 	// Stop ends every job: SIGTERM, SIGKILL after grace.
 	Stop(ctx context.Context, id string, grace time.Duration) error
 	// Destroy returns when every process is dead and mapped ports refuse.
@@ -56,6 +60,11 @@ type Droplet struct {
 // when done is closed and everything was published.
 type Output interface {
 	Follow(ctx context.Context, source OutputSource, done <-chan struct{}) error
+	// Tail returns the last lines at most of each stream of an application's
+	// instances, oldest first; index -1 means all.
+	Tail(ctx context.Context, application string, index, lines int) ([]messaging.LogLine, error)
+	// Forget drops what is kept of an instance's output.
+	Forget(instance string)
 }
 
 // OutputSource says whose output it is.
@@ -83,11 +92,16 @@ type Placement struct {
 	Started   time.Time
 }
 
+// What a planner refuses with where the wire has words of its own for it.
+var ErrNoStartCommand = errors.New("missing start command")
+
 // Store keeps what should run. It answers from memory and writes behind;
-// Flush waits until what was put is on disk.
+// Flush waits until what was put is on disk. It is safe for concurrent use.
 type Store interface {
 	Put(r Record)
+	Get(instance string) (Record, bool)
 	Remove(instance string)
+	// All returns every record, by application, index and instance.
 	All() []Record
 	// Flush returns when everything put or removed before is on disk.
 	Flush(ctx context.Context) error

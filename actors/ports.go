@@ -117,7 +117,7 @@ type Record struct {
 	Since           time.Time               `json:"since"`
 	URIs            []string                `json:"uris"`
 	ExitStatus      int                     `json:"exit_status"`
-	Signal          int                     `json:"signal"`
+	Signal          string                  `json:"signal"` // "SIGSEGV"; empty: none
 	Description     string                  `json:"description"`
 	BootID          string                  `json:"boot_id"` // of the machine's boot in which it was placed
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrGone says that a container's PID 1 is not alive; what it left is still
@@ -135,6 +137,15 @@ type Exit struct {
 	At       time.Time `json:"at"`
 	// Lost is set when PID 1 died before it could record the exit.
 	Lost bool `json:"lost"`
+}
+
+// SignalName is the name of the signal that ended the job, "SIGSEGV"; empty
+// where none did.
+func (e Exit) SignalName() string {
+	if e.Signal == 0 {
+		return ""
+	}
+	return unix.SignalName(unix.Signal(e.Signal))
 }
 
 // JobStatus is what PID 1 says of one job.

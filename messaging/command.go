@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -131,3 +132,6 @@ type Node struct {
 	Index   int        // of the component, for router tags
 	Version string
 }
+
+// ComponentTag is how routers tell this component from others.
+func (n Node) ComponentTag() string { return "dea-" + strconv.Itoa(n.Index) }

@@ -1,0 +1,243 @@
+package agent
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/deacon-agent/deacon/isolation/network"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files; read the difference before you commit it")
+
+var byValue = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+var byAddress = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+func shipped(t *testing.T) []byte {
+	t.Helper()
+	src, err := os.ReadFile("../config.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
+func mustParse(t *testing.T, src string) Config {
+	t.Helper()
+	c, err := ParseConfig("config.hcl", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// The file that is shipped, an empty file and no file at all mean the same.
+func TestTheShippedFileIsTheDefault(t *testing.T) {
+	loaded, err := LoadConfig("../config.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConfig()
+	want.Network.Denied = nil
+	if diff := cmp.Diff(want, loaded, byValue, byAddress); diff != "" {
+		t.Error("config.hcl differs from DefaultConfig (-want +got):\n", diff)
+	}
+	if diff := cmp.Diff(want, mustParse(t, ""), byValue, byAddress); diff != "" {
+		t.Error("an empty file differs from DefaultConfig (-want +got):\n", diff)
+	}
+}
+
+// settingLine is a setting that config.hcl shows, in force or not.
+var settingLine = regexp.MustCompile(`^\s*#?([a-z_]+) *= `)
+
+func TestTheShippedFileShowsEverySetting(t *testing.T) {
+	shown := map[string]int{}
+	for line := range strings.Lines(string(shipped(t))) {
+		if m := settingLine.FindStringSubmatch(line); m != nil {
+			shown[m[1]]++
+		}
+	}
+	var walk func(ty reflect.Type)
+	walk = func(ty reflect.Type) {
+		for i := range ty.NumField() {
+			name, kind, _ := strings.Cut(ty.Field(i).Tag.Get("hcl"), ",")
+			switch element := ty.Field(i).Type; {
+			case kind == "block":
+				for element.Kind() != reflect.Struct {
+					element = element.Elem()
+				}
+				walk(element)
+			case kind == "optional" && name != "path":
+				if shown[name] != 1 {
+					t.Errorf("config.hcl shows the setting %s %d times, want once", name, shown[name])
+				}
+			}
+		}
+	}
+	walk(reflect.TypeFor[configFile]())
+}
+
+// What is commented out must work as it stands once its # is taken away.
+func TestEverySuggestedSettingWorks(t *testing.T) {
+	t.Setenv("DEACON_NATS_PASSWORD", "secret")
+	t.Setenv("DEACON_NATS_TOKEN", "secret")
+	src := shipped(t)
+	suggested := regexp.MustCompile(`(?m)^( *)#([a-z_]+ = )`)
+	found := suggested.FindAllSubmatchIndex(src, -1)
+	for _, at := range found {
+		setting := string(src[at[4]:at[5]])
+		changed := bytes.Join([][]byte{src[:at[3]], src[at[4]:]}, nil)
+		needs := map[string]string{"password = ": "user", "password_file = ": "user", "cert = ": "key", "key = ": "cert"}
+		if other := needs[setting]; other != "" {
+			changed = bytes.Replace(changed, []byte("#"+other+" ="), []byte(other+" ="), 1)
+		}
+		c, err := ParseConfig("config.hcl", changed)
+		if err != nil {
+			t.Errorf("%s: %v", setting, err)
+		}
+		if cmp.Equal(c, DefaultConfig(), byValue, byAddress) {
+			t.Errorf("%s: setting it changes nothing", setting)
+		}
+	}
+	if len(found) < 15 {
+		t.Errorf("found %d suggested settings; the test looks for the wrong thing", len(found))
+	}
+}
+
+func TestEverySettingArrives(t *testing.T) {
+	t.Setenv("DEACON_TEST_PASSWORD", "p w")
+	got, err := LoadConfig("testdata/config/everything.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Node: Node{State: "/srv/deacon", ID: "n1", Address: netip.MustParseAddr("192.0.2.7"), Index: 3, Zone: "z2",
+			UIDBase: 2_000_000, OnTerm: Shutdown, ShutdownTimeout: 90 * time.Second, Init: "/opt/deacon-init"},
+		NATS: NATS{Servers: []string{"tls://a:4222", "nats://b"}, User: "u", Password: "p w",
+			TLS: TLS{CA: "/c/ca.pem", Cert: "/c/cert.pem", Key: "/c/key.pem"}},
+		Resources: Resources{MemoryMiB: 4096, MemoryOvercommit: 1.5, DiskMiB: 1 << 20, DiskOvercommit: 2},
+		Intervals: Intervals{Heartbeat: 9 * time.Second, Advertise: 1500 * time.Millisecond, RouterRegister: time.Minute},
+		Instance: Instance{HealthCheckTimeout: 2 * time.Minute, StopGrace: 0, MemoryToCPUShareRatio: 4, CPUSharesMin: 2,
+			CPUSharesMax: 512, DiskInodes: 5000, Processes: 64, CrashLifetime: 24 * time.Hour, OutputMaxBytes: 128 << 10, StartsMax: 4},
+		Network: Network{Pool: netip.MustParsePrefix("10.9.0.0/20"), PortFirst: 2000, PortLast: 2999, MTU: 1400,
+			Egress: network.Reject, Denied: []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")},
+			DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53")}},
+		Disk:   Disk{Driver: "btrfs", PoolBytes: 2 << 30},
+		Stacks: []Stack{{Name: "lucid64", Path: "/stacks/lucid64"}, {Name: "host"}},
+		Log:    Log{Level: "debug", Format: "json"},
+	}
+	if diff := cmp.Diff(want, got, byValue, byAddress); diff != "" {
+		t.Error("(-want +got):\n", diff)
+	}
+}
+
+// Every fault of a file is shown at once, with its line and what to do.
+func TestAWrongFileShowsEveryFaultAtOnce(t *testing.T) {
+	t.Setenv("DEACON_TEST_PASSWORD", "hunter2")
+	files, err := filepath.Glob("testdata/config/wrong_*.hcl")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files:", err)
+	}
+	for _, name := range files {
+		_, err := LoadConfig(name)
+		wrong, ok := errors.AsType[*ConfigError](err)
+		if !ok {
+			t.Errorf("%s: error is %v, want a *ConfigError", name, err)
+			continue
+		}
+		src, _ := os.ReadFile(name)
+		if want := bytes.Count(src, []byte("# wrong")); wrong.Count != want {
+			t.Errorf("%s: %d faults found, %d lines are marked", name, wrong.Count, want)
+		}
+		if strings.Contains(wrong.Error(), "hunter2") {
+			t.Errorf("%s: the error shows a secret", name)
+		}
+		golden(t, strings.TrimSuffix(name, ".hcl")+".txt", wrong.Error()+"\n")
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+func TestOddButAllowedIsAWarningWithItsLine(t *testing.T) {
+	for src, want := range map[string]string{
+		"network {\n  port_first = 30000\n  port_last = 65000\n}": "config.hcl:2: ports 30000 to 65000 overlap",
+		"network {\n  denied = [\"0.0.0.0/0\"]\n}":                "config.hcl:2: network.denied has 0.0.0.0/0",
+		"network {\n  denied = [\"10.254.1.0/24\"]\n}":            "config.hcl:2: network.denied has 10.254.1.0/24, which overlaps",
+		"disk {\n  driver = \"none\"\n  pool_size = \"1GiB\"\n}":  "config.hcl:3: disk.pool_size has no effect",
+		"node {\n  shutdown_timeout = \"1s\"\n}":                  "config.hcl:2: node.shutdown_timeout is shorter",
+	} {
+		c := mustParse(t, src)
+		if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], want) {
+			t.Errorf("%q: warnings are %q, want one that begins with %q", src, c.Warnings, want)
+		}
+	}
+}
+
+// Whatever bytes a file has: no panic, and an error or a configuration.
+func FuzzParseConfig(f *testing.F) {
+	for _, pattern := range []string{"testdata/config/*.hcl", "../config.hcl"} {
+		files, _ := filepath.Glob(pattern)
+		for _, name := range files {
+			src, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(src)
+		}
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		c, err := ParseConfig("config.hcl", src)
+		if wrong, ok := errors.AsType[*ConfigError](err); err != nil && (!ok || wrong.Count == 0) {
+			t.Errorf("error is %v, want a *ConfigError with a count", err)
+		}
+		if err == nil && (len(c.Stacks) == 0 || len(c.NATS.Servers) == 0 || !c.Network.Pool.IsValid()) {
+			t.Errorf("accepted without a stack, a server or a pool: %+v", c)
+		}
+	})
+}
+
+func TestAFileThatCannotBeReadIsNamed(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "missing.hcl")
+	if _, err := LoadConfig(name); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), name) {
+		t.Errorf("error is %v, want one that names %s", err, name)
+	}
+}
+
+func TestThePasswordComesFromItsFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(name, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, n := range map[string]NATS{"s3cret": {PasswordFile: name}, "direct": {Password: "direct"}} {
+		if got, err := n.ReadPassword(); got != want || err != nil {
+			t.Errorf("got %q, %v; want %q", got, err, want)
+		}
+	}
+	if _, err := (NATS{PasswordFile: name + ".gone"}).ReadPassword(); err == nil {
+		t.Error("a password file that isn't there is no error")
+	}
+}

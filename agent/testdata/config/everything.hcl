@@ -1,0 +1,66 @@
+node {
+  state            = "/srv/deacon/"
+  id               = "n1"
+  address          = "192.0.2.7"
+  index            = 3
+  zone             = "z2"
+  uid_base         = 2000000
+  on_term          = "shutdown"
+  shutdown_timeout = "1m30s"
+  init             = "/opt/deacon-init"
+}
+nats {
+  servers  = ["tls://a:4222", "nats://b"]
+  user     = "u"
+  password = env("DEACON_TEST_PASSWORD")
+  tls {
+    ca   = "/c/ca.pem"
+    cert = "/c/cert.pem"
+    key  = "/c/key.pem"
+  }
+}
+resources {
+  memory            = "4GiB"
+  memory_overcommit = 1.5
+  disk              = "1TiB"
+  disk_overcommit   = 2
+}
+intervals {
+  heartbeat       = "9s"
+  advertise       = "1500ms"
+  router_register = "1m"
+}
+instance {
+  health_check_timeout      = "2m"
+  stop_grace                = "0s"
+  memory_to_cpu_share_ratio = 4
+  cpu_shares_min            = 2
+  cpu_shares_max            = 512
+  disk_inodes               = 5000
+  processes                 = 64
+  crash_lifetime            = "24h"
+  output_max                = "128KiB"
+  starts_max                = 4
+}
+network {
+  pool       = "10.9.0.0/20"
+  port_first = 2000
+  port_last  = 2999
+  mtu        = 1400
+  egress     = "reject"
+  denied     = ["192.168.0.0/16"]
+  dns        = ["192.0.2.53"]
+  loopback   = false
+}
+disk {
+  driver    = "btrfs"
+  pool_size = "2GiB"
+}
+stack "lucid64" {
+  path = "/stacks/lucid64"
+}
+stack "host" {}
+log {
+  level  = "debug"
+  format = "json"
+}

@@ -1,0 +1,4 @@
+nats {
+  password = "hunter2 # wrong
+  token = "hunter2
+} # wrong

@@ -1,0 +1,154 @@
+# The configuration of a deacon node. Everything here is the default: an empty
+# file means the same. Lines that begin with # and a setting have no default or
+# take it from the machine; take the # away to set them.
+#
+# Durations have a unit ("250ms", "10s", "1h30m"), sizes too ("512MiB", "20GiB";
+# powers of 1024), paths begin with /. env("NAME") stands for an environment
+# variable, which must be set. `deacon config check FILE` finds every fault.
+
+node {
+  # Everything that outlives an agent: who the node is, containers, droplets.
+  # One agent at a time works on a folder.
+  state = "/var/lib/deacon"
+
+  # Who the node is, for good. Left out: chosen at the first start, and kept.
+  #id = "node-7"
+
+  # Where mapped ports are reached from outside, told to routers and to
+  # applications. Left out: the address of the default route's link.
+  #address = "192.0.2.7"
+
+  # Number of the component, for tags; and the zone, for placement.
+  index = 0
+  zone  = "default"
+
+  # The first container's first user id on the node; each container has 65536
+  # of its own. Nobody else on the machine may use ids from here upwards.
+  uid_base = 1000000
+
+  # What SIGTERM does: "detach" leaves every application running for the next
+  # agent, "shutdown" stops them all first. SIGINT and SIGQUIT always shut down.
+  on_term          = "detach"
+  shutdown_timeout = "60s" # then whatever still runs is killed
+
+  # The program that is PID 1 of every container. Left out: deacon-init beside
+  # the running program.
+  #init = "/usr/local/bin/deacon-init"
+}
+
+nats {
+  servers = ["nats://127.0.0.1:4222"]
+
+  # At most one way to log in: a user with a password, a token, an nkey's seed
+  # or a credentials file.
+  #user = "node"
+  #password = env("DEACON_NATS_PASSWORD")
+  #password_file = "/etc/deacon/nats-password"
+  #token = env("DEACON_NATS_TOKEN")
+  #nkey_file = "/etc/deacon/node.nk"
+  #creds_file = "/etc/deacon/node.creds"
+
+  # Left out, the machine's own authorities are trusted. tls:// in a server's
+  # URL is what switches TLS on.
+  tls {
+    #ca = "/etc/deacon/ca.pem"
+    #cert = "/etc/deacon/node.pem"
+    #key = "/etc/deacon/node.key"
+  }
+}
+
+# What the node promises to applications. A start that finds no room is refused.
+resources {
+  # Left out: the machine's memory, less a reserve for the machine itself; and
+  # what is free on the file system of the state folder.
+  #memory = "16GiB"
+  #disk = "100GiB"
+
+  # How often the same byte may be promised.
+  memory_overcommit = 1.0
+  disk_overcommit   = 1.0
+}
+
+# Between periodic messages. Others forget a node that is silent: health
+# managers after 30 s without a heartbeat, cloud controllers after 10 s without
+# an offer, routers after 120 s.
+intervals {
+  heartbeat       = "10s"
+  advertise       = "5s"
+  router_register = "20s"
+}
+
+# What holds for every instance of an application.
+instance {
+  health_check_timeout = "60s" # for the port to open, where the start message says nothing
+  stop_grace           = "10s" # between SIGTERM and SIGKILL
+
+  # cpu shares = memory in MiB / ratio, kept within min and max
+  memory_to_cpu_share_ratio = 8
+  cpu_shares_min            = 1
+  cpu_shares_max            = 256
+
+  disk_inodes = 200000
+  processes   = 512
+
+  # How long a crashed instance is remembered.
+  crash_lifetime = "1h"
+
+  # Kept of what an instance writes to stdout, and as much of stderr.
+  output_max = "16MiB"
+
+  # Starts in flight at once; further ones wait.
+  starts_max = 16
+}
+
+network {
+  # Cut into networks of four addresses, one a container. Nothing else that the
+  # node talks to may have an address in it.
+  pool = "10.254.0.0/16"
+
+  # Ports of the node that are mapped to applications. They should lie outside
+  # those that the kernel gives to connections (net.ipv4.ip_local_port_range).
+  port_first = 20000
+  port_last  = 29999
+
+  # Of the containers' links. Left out: 1500.
+  #mtu = 1450
+
+  # What an application's own rules don't allow: "allow" or "reject".
+  egress = "allow"
+
+  # Never reached, whatever rules say; beside the node itself, other containers
+  # and the cloud's metadata address, which never are.
+  denied = []
+
+  # Resolvers of the containers. Left out: the machine's, but those that only
+  # answer on its own loopback.
+  #dns = ["192.0.2.53"]
+
+  # Whether mapped ports answer on 127.0.0.1 too.
+  loopback = true
+}
+
+# How an application's disk limit is enforced. "btrfs" keeps a pool in one
+# image file, "tmpfs" takes memory, "none" doesn't enforce it; "auto" is btrfs,
+# and an error where this machine has none.
+disk {
+  driver = "auto"
+
+  # How large the pool may grow. Left out: what is free.
+  #pool_size = "100GiB"
+}
+
+# The root file systems that applications ask for by name; the first is for
+# those that name none. "host" is generated from the machine's own /usr and
+# nothing else of it; any other stack is a folder with a root file system:
+#
+#   stack "cflinuxfs4" {
+#     path = "/var/lib/deacon-stacks/cflinuxfs4"
+#   }
+stack "host" {}
+
+log {
+  level  = "info" # trace, debug, info, warn, error
+  format = "text" # or "json", one object a line
+}

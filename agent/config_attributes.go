@@ -116,24 +116,26 @@ func whole[T int | int64 | uint16 | uint32 | uint64](r *attributeReader, a *hcl.
 	if !ok {
 		return
 	}
-	n, exact := v.AsBigFloat().Int(nil)
-	low, high := bigOf(least), bigOf(most)
-	if exact != big.Exact || n.Cmp(low) < 0 || n.Cmp(high) > 0 {
+	f := v.AsBigFloat()
+	// Compared before it is converted: 1e999999999 has many digits.
+	if f.Cmp(bigOf(least)) < 0 || f.Cmp(bigOf(most)) > 0 || !f.IsInt() {
 		r.fault(a, "Number out of range", "%q must be a whole number from %d to %d.", a.Name, least, most)
 		return
 	}
-	if n.Sign() < 0 {
-		*into = T(n.Int64())
+	if f.Sign() < 0 {
+		n, _ := f.Int64()
+		*into = T(n)
 		return
 	}
-	*into = T(n.Uint64())
+	n, _ := f.Uint64()
+	*into = T(n)
 }
 
-func bigOf[T int | int64 | uint16 | uint32 | uint64](n T) *big.Int {
+func bigOf[T int | int64 | uint16 | uint32 | uint64](n T) *big.Float {
 	if n < 0 {
-		return big.NewInt(int64(n))
+		return new(big.Float).SetInt64(int64(n))
 	}
-	return new(big.Int).SetUint64(uint64(n))
+	return new(big.Float).SetUint64(uint64(n))
 }
 
 func (r *attributeReader) factor(a *hcl.Attribute, into *float64, least, most float64) {

@@ -1,0 +1,2 @@
+// Package kit is the one wrapper of the actor library.
+package kit

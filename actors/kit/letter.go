@@ -1,0 +1,71 @@
+package kit
+
+import "reflect"
+
+// letter is how a message of M travels: nothing that the library would read
+// as one of its own can be inside, and nothing of another set.
+type letter[M any] struct {
+	message M
+	// make, unless nil, makes the message on the mailbox right before it is
+	// handled; false withdraws it.
+	make func() (M, bool)
+	to   uint32 // the incarnation that it is for; 0: whichever lives
+}
+
+func (l *letter[M]) incarnation() uint32 { return l.to }
+
+func (l *letter[M]) open() (M, bool) {
+	if l.make == nil {
+		return l.message, true
+	}
+	return l.make()
+}
+
+// delivery is a letter whose message set only the addressee knows.
+type delivery interface{ incarnation() uint32 }
+
+// behaviour is an Actor whose message set is hidden, so that one cell serves
+// all of them.
+type behaviour interface {
+	up() error
+	receive(l delivery) error
+	down()
+}
+
+type typed[M any] struct {
+	actor   Actor[M]
+	context Context[M]
+}
+
+func (t *typed[M]) up() error { return t.actor.Up(&t.context) }
+func (t *typed[M]) down()     { t.actor.Down(&t.context) }
+
+func (t *typed[M]) receive(l delivery) error {
+	m, ok := l.(*letter[M]).open()
+	if !ok {
+		return nil
+	}
+	t.context.in.see(m)
+	return t.actor.Receive(&t.context, m)
+}
+
+// lifecycle names the turns that are no messages.
+type lifecycle string
+
+// messageName is a message's Go type, without package.
+func messageName(m any) string {
+	switch m := m.(type) {
+	case nil:
+		return "nil"
+	case lifecycle:
+		return string(m)
+	}
+	t := reflect.TypeOf(m)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Name() == "" {
+		return t.String()
+	}
+	return t.Name()
+}

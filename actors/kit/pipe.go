@@ -1,0 +1,46 @@
+package kit
+
+import "context"
+
+// Pipe runs work off the mailbox and posts then's message with what came of
+// it; then itself runs on the mailbox. A panic in work comes as a *PanicError.
+//
+// The work belongs to the incarnation: its context is cancelled when that ends
+// or when cancel is called, and from then on nothing is posted. It should
+// heed its context, because the next incarnation waits for it a while.
+func Pipe[P, T any](
+	c *Context[P], name string, work func(context.Context) (T, error), then func(T, error) P,
+) (cancel func()) {
+	in := c.in
+	w, ctx := in.addWork(name)
+	if w == nil {
+		return func() {}
+	}
+	in.cell.sys.work(func() {
+		var (
+			result   T
+			err      error
+			returned bool
+		)
+		defer func() {
+			if !returned {
+				err = in.cell.panicked(name, recover())
+			}
+			if !w.cancelled.Load() {
+				in.cell.post(&letter[P]{to: in.number, make: func() (m P, ok bool) {
+					if w.cancelled.Load() {
+						return m, false
+					}
+					return then(result, err), true
+				}})
+			}
+			in.endWork(w)
+		}()
+		result, err = work(ctx)
+		returned = true
+	})
+	return func() {
+		w.cancelled.Store(true)
+		w.cancel(ErrIncarnationEnded)
+	}
+}

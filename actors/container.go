@@ -1,0 +1,438 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// containerMessage is everything that a container is told.
+//
+//sumtype:decl
+type containerMessage interface{ container() }
+
+type (
+	ordered  struct{ order containerOrder }
+	turnCame struct{}
+	adopted  struct {
+		status isolation.Status
+		err    error
+	}
+	created struct {
+		status isolation.Status
+		err    error
+	}
+	stopEnded    struct{ err error }
+	destroyEnded struct{ err error }
+	// jobOver, oomSeen, portOpen, portClosed and outputDrained come from the leaves.
+	jobOver       struct{ exit isolation.Exit }
+	oomSeen       struct{}
+	portOpen      struct{}
+	portClosed    struct{}
+	outputDrained struct{}
+	leafForsook   struct {
+		name   string
+		reason error
+	}
+	// retryDue repeats a step that the kernel refused.
+	retryDue struct{}
+	// drainOver ends the wait for output that can't be published.
+	drainOver struct{}
+)
+
+func (ordered) container()       {}
+func (turnCame) container()      {}
+func (adopted) container()       {}
+func (created) container()       {}
+func (stopEnded) container()     {}
+func (destroyEnded) container()  {}
+func (jobOver) container()       {}
+func (oomSeen) container()       {}
+func (portOpen) container()      {}
+func (portClosed) container()    {}
+func (outputDrained) container() {}
+func (leafForsook) container()   {}
+func (retryDue) container()      {}
+func (drainOver) container()     {}
+
+// container is the isolated box and what runs in it. It remembers nothing that
+// the kernel could not tell its successor.
+type container struct {
+	w      *world
+	order  containerOrder
+	parts  parts
+	parent kit.Ref[containersMessage]
+
+	state   containerState
+	busy    bool               // a step of the kernel's is under way
+	making  context.CancelFunc // ends the making under way; nil: none is
+	turn    bool               // waiting for, or having, a turn to make
+	status  isolation.Status
+	exit    *isolation.Exit
+	health  containerFact // healthy or unhealthy, once known
+	oom     bool
+	done    chan struct{} // closed when the job ended: the output's follower ends then
+	output  bool          // followed, and not yet drained
+	retries int
+	rested  bool
+}
+
+func (w *world) containerKind(o containerOrder, p parts, parent kit.Ref[containersMessage]) kit.Kind[containerMessage] {
+	return kit.Kind[containerMessage]{Name: "container", Budget: w.Budget, New: func() kit.Actor[containerMessage] {
+		return &container{w: w, order: o, parts: p, parent: parent, done: make(chan struct{})}
+	}}
+}
+
+// Up makes the container or adopts what stands. Only the first incarnation may
+// make it: a later one can't know whether it is still wanted, and waits to be
+// asked again.
+func (k *container) Up(c *kit.Context[containerMessage]) error {
+	k.parts.networks.Tell(lease{k.order.place})
+	if k.order.fresh && k.order.goal == goalRun && c.Incarnation() == 1 {
+		k.askTurn(c)
+		return nil
+	}
+	k.adopt(c)
+	switch k.order.goal {
+	case goalHalt:
+		k.input(c, inHalt)
+	case goalRemove:
+		k.input(c, inRemove)
+	}
+	return nil
+}
+
+// Down harms nobody: PID 1 and its jobs go on, and whoever comes next adopts them.
+func (k *container) Down(*kit.Context[containerMessage]) {}
+
+// Receive translates; the table decides.
+func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage) error {
+	switch m := m.(type) {
+	case ordered:
+		k.take(c, m.order)
+	case turnCame:
+		k.make(c)
+	case adopted:
+		k.adopted(c, m)
+	case created:
+		k.created(c, m)
+	case stopEnded:
+		k.stepEnded(c, m.err, inHaltDone)
+	case destroyEnded:
+		k.stepEnded(c, m.err, inGone)
+	case retryDue:
+		k.act(c)
+	case drainOver:
+		k.giveUpOutput(c)
+	default:
+		k.leafTold(c, m)
+	}
+	return nil
+}
+
+// leafTold takes what the leaves say.
+func (k *container) leafTold(c *kit.Context[containerMessage], m containerMessage) {
+	switch m := m.(type) {
+	case jobOver:
+		if k.exit == nil {
+			close(k.done)
+		}
+		k.exit = &m.exit
+		k.input(c, inJobOver)
+	case oomSeen:
+		k.oom = true
+		k.order.owner(outOfMemory{})
+	case portOpen:
+		k.health = healthy{}
+		k.order.owner(k.health)
+	case portClosed:
+		k.health = unhealthy{}
+		k.order.owner(k.health)
+	case outputDrained:
+		k.output = false
+		k.rest()
+	case leafForsook:
+		k.forsake(c, m)
+	}
+}
+
+// take keeps the newest order and answers it with what is known already.
+func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
+	k.order.owner, k.order.goal = o.owner, o.goal
+	switch o.goal {
+	case goalRun:
+		k.order.spec, k.order.job, k.order.probe = o.spec, o.job, o.probe
+		if k.state == containerBorn && !k.busy && !k.turn {
+			k.askTurn(c)
+		}
+		k.recount()
+	case goalKeep:
+		k.recount()
+	case goalHalt:
+		k.order.grace = o.grace
+		k.input(c, inHalt)
+	case goalRemove:
+		k.input(c, inRemove)
+	}
+}
+
+// recount tells a repeated order what was told before: the owner may be new.
+func (k *container) recount() {
+	switch k.state {
+	case containerLiving:
+		if k.exit == nil {
+			k.order.owner(containerActive{k.status})
+		}
+	case containerEnded:
+		k.order.owner(containerLost{})
+	}
+	if k.oom {
+		k.order.owner(outOfMemory{})
+	}
+	if k.health != nil {
+		k.order.owner(k.health)
+	}
+	if k.exit != nil {
+		k.order.owner(jobEnded{*k.exit})
+	}
+}
+
+// input takes every fact through the table before anything is done.
+func (k *container) input(c *kit.Context[containerMessage], in containerInput) {
+	to, v := nextContainer(k.state, in)
+	if v != accept {
+		return
+	}
+	from := k.state
+	k.state = to
+	if to != from {
+		k.retries = 0
+	}
+	switch {
+	case in == inJobOver:
+		k.order.owner(jobEnded{*k.exit})
+	case to == containerLiving:
+		k.follow(c)
+		k.recount()
+	case to == containerStopping && (in == inFound || in == inMade), to == containerStopped && in == inDead:
+		k.follow(c)
+	case to == containerEnded && from == containerBorn && in == inMissing && k.order.goal == goalKeep:
+		k.order.owner(containerLost{})
+	}
+	k.act(c)
+}
+
+// act does the next step towards what is wanted, one at a time.
+func (k *container) act(c *kit.Context[containerMessage]) {
+	if k.making != nil && k.order.goal >= goalHalt {
+		k.making() // what comes of it arrives as created
+	}
+	if k.busy {
+		return
+	}
+	switch k.state {
+	case containerStopping:
+		k.actStopping(c)
+	case containerStopped:
+		k.order.owner(halted{})
+		if k.order.goal == goalRemove {
+			k.destroy(c)
+		}
+	case containerEnded:
+		k.order.owner(containerDestroyed{})
+		k.rest()
+		if k.output {
+			c.After(k.w.Settings.DrainMax, drainOver{})
+		}
+	}
+}
+
+func (k *container) actStopping(c *kit.Context[containerMessage]) {
+	switch {
+	case k.turn: // told to stop before its turn came: there is nothing to stop
+		k.turn = false
+		k.parent.Tell(turnOver{k.order.id})
+		k.adopt(c)
+	case k.order.goal == goalRemove:
+		k.destroy(c)
+	default:
+		grace := k.order.grace
+		k.step(c, "stop", func(ctx context.Context) error { return k.w.Kernel.Stop(ctx, k.order.id, grace) },
+			func(err error) containerMessage { return stopEnded{err} })
+	}
+}
+
+func (k *container) destroy(c *kit.Context[containerMessage]) {
+	k.step(c, "destroy", func(ctx context.Context) error { return k.w.Kernel.Destroy(ctx, k.order.id) },
+		func(err error) containerMessage { return destroyEnded{err} })
+}
+
+// step runs one act on the kernel off the mailbox.
+func (k *container) step(c *kit.Context[containerMessage], name string, act func(context.Context) error,
+	then func(error) containerMessage) {
+	k.busy = true
+	kit.Pipe(c, name, func(ctx context.Context) (struct{}, error) { return struct{}{}, act(ctx) },
+		func(_ struct{}, err error) containerMessage { return then(err) })
+}
+
+// stepEnded goes on, or tries again after a pause: what is to be gone must not
+// stay because the kernel refused once.
+func (k *container) stepEnded(c *kit.Context[containerMessage], err error, in containerInput) {
+	k.busy = false
+	if err != nil {
+		c.Log().Error("a step failed and will be tried again", "container", k.order.id, "error", err)
+		k.retryLater(c)
+		return
+	}
+	k.input(c, in)
+}
+
+func (k *container) retryLater(c *kit.Context[containerMessage]) {
+	pause := min(k.w.Settings.RetryMax, k.w.Settings.RetryMin<<min(k.retries, 16))
+	k.retries++
+	c.After(pause, retryDue{})
+}
+
+func (k *container) askTurn(c *kit.Context[containerMessage]) {
+	k.turn = true
+	k.parent.Tell(wantTurn{k.order.id, c.Self()})
+}
+
+// make creates the container, unless it was told to stop while it waited.
+func (k *container) make(c *kit.Context[containerMessage]) {
+	if k.busy || k.state != containerBorn || !k.turn {
+		k.parent.Tell(turnOver{k.order.id})
+		return
+	}
+	k.busy = true
+	over, cancel := context.WithCancelCause(context.Background())
+	k.making = func() { cancel(errors.New("the container is not wanted any more")) }
+	spec, job := k.order.spec, k.order.job
+	kit.Pipe(c, "create", func(ctx context.Context) (isolation.Status, error) {
+		ctx, stop := context.WithCancelCause(ctx)
+		defer context.AfterFunc(over, func() { stop(context.Cause(over)) })()
+		if err := k.w.Store.Flush(ctx); err != nil { // intent before effect
+			return isolation.Status{}, fmt.Errorf("keep the record: %w", err)
+		}
+		return k.w.Kernel.Create(ctx, spec, &job)
+	}, func(s isolation.Status, err error) containerMessage { return created{s, err} })
+}
+
+func (k *container) created(c *kit.Context[containerMessage], m created) {
+	k.busy, k.turn, k.making = false, false, nil
+	k.parent.Tell(turnOver{k.order.id})
+	if m.err != nil {
+		if k.state == containerBorn {
+			k.order.owner(containerFailed{m.err})
+		}
+		k.input(c, inFailed)
+		return
+	}
+	c.Log().Debug("container made", "container", k.order.id, "steps", stepsText(m.status.Steps))
+	k.status = m.status
+	k.input(c, inMade)
+}
+
+func (k *container) adopt(c *kit.Context[containerMessage]) {
+	k.busy = true
+	kit.Pipe(c, "adopt", func(ctx context.Context) (isolation.Status, error) { return k.w.Kernel.Adopt(ctx, k.order.id) },
+		func(s isolation.Status, err error) containerMessage { return adopted{s, err} })
+}
+
+func (k *container) adopted(c *kit.Context[containerMessage], m adopted) {
+	k.busy = false
+	switch {
+	case m.err == nil:
+		k.status = m.status
+		k.endedBefore()
+		k.input(c, inFound)
+	case errors.Is(m.err, isolation.ErrGone):
+		k.input(c, inDead)
+	case !errors.Is(m.err, isolation.ErrUnknown):
+		c.Log().Error("a container can't be adopted and is given up", "container", k.order.id, "error", m.err)
+		k.order.owner(containerLost{})
+		k.input(c, inDead)
+	case k.order.goal == goalRun && k.state == containerBorn && c.Incarnation() > 1:
+		// Wait to be asked again.
+	case k.order.goal == goalRun && k.state == containerBorn:
+		k.askTurn(c)
+	default:
+		k.input(c, inMissing)
+	}
+}
+
+// endedBefore takes from an adopted container that its job has ended already.
+func (k *container) endedBefore() {
+	for _, job := range k.status.Jobs {
+		if job.Number == k.order.source.Job && job.Exit != nil {
+			k.exit = job.Exit
+			close(k.done)
+		}
+	}
+}
+
+// follow starts the leaves: one waits for the job, one follows its output, one
+// asks whether it accepts connections.
+func (k *container) follow(c *kit.Context[containerMessage]) {
+	forsook := func(name string, reason error) containerMessage { return leafForsook{name, reason} }
+	kit.Spawn(c, "job", k.w.jobKind(k.order.source, c.Self()), forsook)
+	k.output = true
+	kit.Spawn(c, "output", k.w.outputKind(k.order.source, k.done, c.Self()), forsook)
+	if k.state == containerLiving && !k.order.probe.IsZero() {
+		address := netip.AddrPortFrom(k.status.PeerIP, k.order.place.Port)
+		kit.Spawn(c, "health", k.w.healthKind(probe{address, k.order.probe}, c.Self()), forsook)
+	}
+}
+
+// forsake says that a leaf is given up. Without its job's end a container
+// can't be kept; lines that can't be followed are a loss, not an end.
+func (k *container) forsake(c *kit.Context[containerMessage], m leafForsook) {
+	k.w.tell(messaging.ActorGaveUp{
+		NodeID: k.w.Node.ID, Actor: c.Self().Path() + "/" + m.name, Reason: m.reason.Error(), At: c.Now(),
+	})
+	switch m.name {
+	case "job":
+		k.order.owner(containerLost{})
+	case "health":
+		k.health = unhealthy{}
+		k.order.owner(k.health)
+	case "output":
+		k.output = false
+		k.rest()
+	}
+}
+
+// giveUpOutput lets the last lines go: nobody took them for DrainMax.
+func (k *container) giveUpOutput(c *kit.Context[containerMessage]) {
+	if k.output {
+		c.Log().Warn("the last lines of a container could not be published and are dropped", "container", k.order.id)
+	}
+	k.output = false
+	k.rest()
+}
+
+// rest hands what is left to the network allocation, once nobody reads the
+// container's files any more.
+func (k *container) rest() {
+	if k.state != containerEnded || k.output || k.rested {
+		return
+	}
+	k.rested = true
+	k.parts.networks.Tell(rest{k.order.place})
+	k.parent.Tell(containerOver{k.order.id})
+}
+
+// stepsText is how long each step took, for the log.
+func stepsText(steps []isolation.Timing) string {
+	text := ""
+	for _, s := range steps {
+		text += fmt.Sprintf("%s=%s ", s.Step, s.Took.Round(time.Microsecond))
+	}
+	return text
+}

@@ -1,0 +1,65 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+)
+
+// goal is what an owner wants of a container.
+type goal uint8
+
+const (
+	goalRun    goal = iota // be there, with the job in it; made where it isn't
+	goalKeep               // be there; one that isn't is lost
+	goalHalt               // run no job any more
+	goalRemove             // be gone
+)
+
+// containerOrder says what an owner wants. Orders are safe to repeat, and a
+// repeated one is answered again.
+type containerOrder struct {
+	id     string
+	goal   goal
+	place  Placement
+	source OutputSource
+	spec   isolation.Spec // goalRun
+	job    isolation.Job  // goalRun
+	fresh  bool           // goalRun: nobody asked before, so there is none to adopt
+	probe  time.Time      // goalRun: until when its port may stay closed; zero: no probe
+	grace  time.Duration  // goalHalt
+	owner  func(containerFact)
+}
+
+// containerFact is everything that a container tells its owner.
+//
+//sumtype:decl
+type containerFact interface{ containerFact() }
+
+type (
+	// containerPlaced says who looks after the container from now on.
+	containerPlaced struct{ ref kit.Ref[containerMessage] }
+	containerActive struct{ status isolation.Status }
+	// containerFailed says that it could not be made; nothing of it is left.
+	containerFailed struct{ err error }
+	// containerLost says that it is gone, or can't be looked after any more.
+	containerLost      struct{}
+	jobEnded           struct{ exit isolation.Exit }
+	outOfMemory        struct{}
+	healthy            struct{}
+	unhealthy          struct{}
+	halted             struct{}
+	containerDestroyed struct{}
+)
+
+func (containerPlaced) containerFact()    {}
+func (containerActive) containerFact()    {}
+func (containerFailed) containerFact()    {}
+func (containerLost) containerFact()      {}
+func (jobEnded) containerFact()           {}
+func (outOfMemory) containerFact()        {}
+func (healthy) containerFact()            {}
+func (unhealthy) containerFact()          {}
+func (halted) containerFact()             {}
+func (containerDestroyed) containerFact() {}

@@ -1,0 +1,375 @@
+package actors
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// instanceMessage is everything that an instance is told.
+//
+//sumtype:decl
+type instanceMessage interface{ instance() }
+
+type (
+	granted struct{ placement Placement }
+	denied  struct{ words string }
+	// dropletReady and dropletFailed answer need.
+	dropletReady  struct{ droplet Droplet }
+	dropletFailed struct{ err error }
+	// told is a fact about the instance's container.
+	told struct{ fact containerFact }
+	// vanished says that the container's actor is gone, whatever became of the container.
+	vanished struct{}
+	// stop is the controller's order.
+	stop struct{}
+	// describe asks for one InstanceFound.
+	describe struct{ find messaging.FindInstances }
+	measured struct {
+		found messaging.InstanceFound
+		usage isolation.Usage
+		err   error
+	}
+	// nudge repeats what the instance waits for: requests are safe to repeat,
+	// and whoever was to answer may have been restarted meanwhile.
+	nudge struct{}
+	// announce asks a running instance to register its routes again.
+	announce struct{}
+)
+
+func (granted) instance()       {}
+func (denied) instance()        {}
+func (dropletReady) instance()  {}
+func (dropletFailed) instance() {}
+func (told) instance()          {}
+func (vanished) instance()      {}
+func (stop) instance()          {}
+func (describe) instance()      {}
+func (measured) instance()      {}
+func (nudge) instance()         {}
+func (announce) instance()      {}
+
+// instance is one application instance: the DEA's state machine. All that it
+// must not forget is in its record; everything else it asks for again.
+type instance struct {
+	w      *world
+	id     string
+	parts  parts
+	parent kit.Ref[instancesMessage]
+
+	record  Record
+	state   instanceState
+	fresh   bool    // born with this incarnation: nobody before it asked for a container
+	placed  bool    // room was granted to this incarnation
+	droplet Droplet // zero: not there yet
+	asked   bool    // for a container, in this incarnation
+	held    bool    // the container answered
+	over    bool    // nothing of the container runs any more
+	oom     bool
+	sample  sample
+	nudge   func() // cancels the nudge under way
+}
+
+func (w *world) instanceKind(id string, p parts, parent kit.Ref[instancesMessage]) kit.Kind[instanceMessage] {
+	return kit.Kind[instanceMessage]{Name: "instance", Budget: w.Budget, New: func() kit.Actor[instanceMessage] {
+		return &instance{w: w, id: id, parts: p, parent: parent}
+	}}
+}
+
+// Up takes up from the record, whoever wrote it.
+func (i *instance) Up(c *kit.Context[instanceMessage]) error {
+	record, ok := i.w.Store.Get(i.id)
+	if !ok {
+		i.parent.Tell(instanceOver{i.id})
+		return nil
+	}
+	state, ok := stateOf(record.State)
+	if !ok {
+		return fmt.Errorf("instance %s: its record has the unknown state %q", i.id, record.State)
+	}
+	i.record, i.state, i.fresh = record, state, state == instanceBorn
+	if state != instanceRunning {
+		i.parent.Tell(instanceSettled{i.id})
+	}
+	i.drive(c)
+	return nil
+}
+
+// Down releases nothing: the next incarnation finds all of it by the record.
+func (i *instance) Down(*kit.Context[instanceMessage]) {}
+
+// Receive translates; the table decides.
+func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) error {
+	switch m := m.(type) {
+	case granted:
+		i.record.Placement, i.placed = m.placement, true
+		i.input(c, inRoom, ending{})
+	case denied:
+		i.input(c, inNoRoom, ending{status: -1, words: m.words})
+	case dropletReady:
+		i.droplet = m.droplet
+		i.input(c, inDroplet, ending{})
+	case dropletFailed:
+		i.unfit(c, m.err)
+	case told:
+		i.fact(c, m.fact)
+	case vanished:
+		i.held, i.asked = false, false
+		i.nudgeSoon(c)
+	case stop:
+		i.input(c, inStop, ending{})
+	case describe:
+		i.describe(c, m.find)
+	case measured:
+		i.report(c, m)
+	case nudge:
+		i.drive(c)
+	case announce:
+		i.announce()
+	}
+	return nil
+}
+
+// fact translates what the container says.
+func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
+	switch f := f.(type) {
+	case containerPlaced:
+		kit.Watch(c, f.ref, func() instanceMessage { return vanished{} })
+	case containerActive:
+		i.held = true
+		i.input(c, inActive, ending{})
+		i.announce() // adopted: the router may not know
+		i.parent.Tell(instanceSettled{i.id})
+		if i.state == instanceStarting && !i.record.routed() {
+			i.input(c, inHealthy, ending{}) // no port to wait for
+		}
+	case containerFailed:
+		i.over = true
+		i.unfit(c, f.err)
+	case containerLost:
+		i.input(c, inLost, ending{status: -1, words: unknownEnd})
+	case jobEnded:
+		i.input(c, inExited, endingOf(f.exit, i.oom))
+	case outOfMemory:
+		i.oom = true
+		i.input(c, inOOM, ending{})
+	case healthy:
+		i.input(c, inHealthy, ending{})
+	case unhealthy:
+		i.say("Instance (index %d) failed to start accepting connections", i.record.Start.Index)
+		i.input(c, inUnhealthy, ending{status: -1, words: neverAccepted})
+	case halted:
+		i.input(c, inHalted, ending{})
+	case containerDestroyed:
+		i.over = true
+		i.input(c, inDestroyed, ending{})
+		i.drive(c)
+	}
+}
+
+// unfit logs why, because the wire only says that.
+func (i *instance) unfit(c *kit.Context[instanceMessage], err error) {
+	if i.state == instanceStarting || i.state == instanceRunning {
+		c.Log().Error("an instance failed to start", "application", i.record.Start.Application,
+			"index", i.record.Start.Index, "error", err)
+	}
+	i.input(c, inUnfit, ending{status: -1, words: failureWords(err)})
+}
+
+// input takes every fact through the table before anything is done.
+func (i *instance) input(c *kit.Context[instanceMessage], in instanceInput, e ending) {
+	to, v := nextInstance(i.state, in)
+	if v != accept {
+		return
+	}
+	if from := i.state; to != from {
+		i.change(c, to, e)
+		i.entered(c, from)
+	}
+	i.drive(c)
+}
+
+// change writes the new state down before anybody hears of it.
+func (i *instance) change(c *kit.Context[instanceMessage], to instanceState, e ending) {
+	i.state = to
+	i.record.State, i.record.Since = to.word(), c.Now()
+	if to == instanceCrashed {
+		i.record.ExitStatus, i.record.Signal, i.record.Description = e.status, e.signal, e.words
+	}
+	i.w.Store.Put(i.record)
+	c.Log().Info("instance state changed", "application", i.record.Start.Application,
+		"index", i.record.Start.Index, "state", string(to.word()), "why", e.words)
+}
+
+// entered tells the world, in the wire's order (wire/dea.md b.1).
+func (i *instance) entered(c *kit.Context[instanceMessage], from instanceState) {
+	i.w.tell(i.record.changed(i.w.Node, from.word()))
+	switch i.state {
+	case instanceStarting:
+		i.say("Starting app instance (index %d) with guid %s", i.record.Start.Index, i.record.Start.Application)
+	case instanceRunning:
+		i.parent.Tell(beatDue{})
+		i.announce()
+	case instanceStopping:
+		i.parts.droplets.Tell(waive{droplet: i.record.Start.Droplet, instance: i.id})
+		i.say("Stopping app instance (index %d) with guid %s", i.record.Start.Index, i.record.Start.Application)
+		i.withdraw(from)
+	case instanceStopped:
+		i.say("Stopped app instance (index %d) with guid %s", i.record.Start.Index, i.record.Start.Application)
+	case instanceCrashed:
+		i.withdraw(from)
+		i.w.tell(i.record.exited())
+		i.parent.Tell(instanceSettled{i.id})
+	}
+}
+
+// drive does, or asks again for, the one thing that the state waits for.
+func (i *instance) drive(c *kit.Context[instanceMessage]) {
+	switch i.state {
+	case instanceBorn:
+		i.parts.ledger.Tell(reserve{demand: i.demand(), from: c.Self()})
+	case instanceStarting:
+		i.start(c)
+	case instanceRunning:
+		if !i.keep(c) {
+			return
+		}
+	case instanceStopping:
+		if i.never() {
+			i.over = true
+			i.input(c, inDestroyed, ending{})
+			return
+		}
+		i.halt(c)
+	case instanceStopped, instanceCrashed:
+		if i.finish(c) {
+			return
+		}
+	}
+	i.nudgeSoon(c)
+}
+
+// never says that no container was ever asked for.
+func (i *instance) never() bool { return i.fresh && !i.asked }
+
+func (i *instance) halt(c *kit.Context[instanceMessage]) {
+	i.order(c, containerOrder{goal: goalHalt, grace: i.w.Settings.StopGrace})
+}
+
+// keep looks after a running container; false when there is nothing to wait for.
+func (i *instance) keep(c *kit.Context[instanceMessage]) bool {
+	switch {
+	case i.oom: // one process is dead; the wire has the others follow it
+		i.halt(c)
+	case !i.held:
+		i.order(c, containerOrder{goal: goalKeep})
+	default:
+		return false
+	}
+	return true
+}
+
+// start goes on where the start stands: room, droplet, container.
+func (i *instance) start(c *kit.Context[instanceMessage]) {
+	switch {
+	case !i.placed:
+		i.parts.ledger.Tell(reserve{demand: i.demand(), from: c.Self()})
+	case i.droplet.Layer == "":
+		i.parts.droplets.Tell(need{droplet: i.record.Start.Droplet, instance: i.id, from: c.Self()})
+	case i.oom:
+		i.halt(c)
+	case !i.held:
+		i.run(c)
+	}
+}
+
+// run plans the container and asks for it.
+func (i *instance) run(c *kit.Context[instanceMessage]) {
+	spec, job, err := i.w.Planner.Plan(i.record.Placement, i.record.Start, i.droplet)
+	if err != nil {
+		i.unfit(c, err)
+		return
+	}
+	o := containerOrder{goal: goalRun, spec: spec, job: job, fresh: i.never()}
+	if i.record.routed() {
+		o.probe = i.record.Placement.Started.Add(i.w.healthTimeout(i.record.Start))
+	}
+	i.order(c, o)
+}
+
+// order tells the containers what is wanted of this instance's.
+func (i *instance) order(c *kit.Context[instanceMessage], o containerOrder) {
+	self := c.Self()
+	i.asked = true
+	o.id = i.record.Placement.Container
+	o.place, o.source = i.record.Placement, i.record.outputSource()
+	o.owner = func(f containerFact) { self.Tell(told{f}) }
+	i.parts.containers.Tell(o)
+}
+
+// finish gives everything back; true when nothing is left to be done.
+func (i *instance) finish(c *kit.Context[instanceMessage]) bool {
+	container := i.record.Placement.Container
+	switch {
+	case i.never():
+		i.over = true
+		i.parts.ledger.Tell(free{container}) // no allocation will
+	case !i.over:
+		i.order(c, containerOrder{goal: goalRemove})
+		return false
+	}
+	i.parts.ledger.Tell(release{container})
+	if i.state == instanceStopped {
+		i.parent.Tell(instanceOver{i.id})
+	}
+	return true
+}
+
+// nudgeSoon has the instance look again at what it waits for.
+func (i *instance) nudgeSoon(c *kit.Context[instanceMessage]) {
+	if i.nudge != nil {
+		i.nudge()
+	}
+	i.nudge = c.After(i.w.Settings.NudgeEvery, nudge{})
+}
+
+// announce registers the routes of an instance that is known to run.
+func (i *instance) announce() {
+	if i.state == instanceRunning && i.held && i.record.routed() {
+		i.w.tell(messaging.RouteRegistered{Route: i.record.route(i.w.Node)})
+	}
+}
+
+// withdraw takes the routes back, before anything is signalled. An instance
+// that never ran was never registered.
+func (i *instance) withdraw(from instanceState) {
+	if from == instanceRunning && i.record.routed() {
+		i.w.tell(messaging.RouteUnregistered{Route: i.record.route(i.w.Node)})
+	}
+}
+
+// say is a line of deacon's own in the application's output.
+func (i *instance) say(format string, args ...any) {
+	i.w.tell(messaging.LogLine{
+		Application: i.record.Start.Application, Instance: i.id, Index: i.record.Start.Index,
+		Stream: "deacon", At: i.record.Since, Text: fmt.Appendf(nil, format, args...),
+	})
+}
+
+func (i *instance) demand() demand {
+	s := i.record.Start
+	return demand{
+		instance: i.id, application: s.Application, container: i.record.Placement.Container,
+		memory: s.Limits.MemoryMiB, disk: s.Limits.DiskMiB, port: true,
+	}
+}
+
+func (w *world) healthTimeout(s messaging.StartInstance) time.Duration {
+	if s.HealthCheckTimeout > 0 {
+		return s.HealthCheckTimeout
+	}
+	return w.Settings.HealthCheckTimeout
+}

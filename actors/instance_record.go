@@ -1,0 +1,166 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// The wire's words for how an instance ended (wire/dea.md a.9).
+const (
+	appExited     = "app instance exited"
+	ranOutOfMem   = "out of memory"
+	neverAccepted = "failed to accept connections within health check timeout"
+	noCommand     = "missing start command"
+	failedToStart = "failed to start"
+	unknownEnd    = "unknown"
+)
+
+// statusOfSignal is what the wire has for a job that a signal ended: the exit
+// status of Warden's shell client, which had none to pass on.
+const statusOfSignal = 255
+
+// ending is how an instance ended, in the wire's words.
+type ending struct {
+	status int
+	signal string
+	words  string
+}
+
+func endingOf(e isolation.Exit, oom bool) ending {
+	end := ending{status: e.Code, signal: e.SignalName(), words: appExited}
+	if e.Signal != 0 {
+		end.status = statusOfSignal
+	}
+	switch {
+	case oom || e.OOMKills > 0:
+		end.words = ranOutOfMem
+	case e.Lost:
+		end = ending{status: -1, words: unknownEnd}
+	}
+	return end
+}
+
+// failureWords hide internals from users, as the wire does since 2013.
+func failureWords(err error) string {
+	if errors.Is(err, ErrNoStartCommand) {
+		return noCommand
+	}
+	return failedToStart
+}
+
+// routed says that routers are to know of the instance.
+func (r Record) routed() bool { return len(r.URIs) > 0 }
+
+// reserving says that the record's container has a place.
+func (r Record) live() bool {
+	return r.State != messaging.Stopped && r.State != messaging.Crashed
+}
+
+func (r Record) outputSource() OutputSource {
+	return OutputSource{
+		Container: r.Placement.Container, Job: 1,
+		Application: r.Start.Application, Instance: r.Instance, Index: r.Start.Index,
+	}
+}
+
+func (r Record) route(n messaging.Node) messaging.Route {
+	return messaging.Route{
+		NodeID: n.ID, Application: r.Start.Application, URIs: r.URIs, Host: n.Address, Port: r.Placement.Port,
+		ComponentTag: n.ComponentTag(), PrivateInstance: r.PrivateInstance,
+	}
+}
+
+func (r Record) beat() messaging.BeatInstance {
+	return messaging.BeatInstance{
+		Partition: r.Start.Partition, Application: r.Start.Application, Version: r.Start.Version,
+		Instance: r.Instance, Index: r.Start.Index, State: r.State, Since: r.Since,
+	}
+}
+
+func (r Record) exited() messaging.InstanceExited {
+	return messaging.InstanceExited{
+		Partition: r.Start.Partition, Application: r.Start.Application, Version: r.Start.Version,
+		Instance: r.Instance, Index: r.Start.Index, Reason: string(messaging.Crashed),
+		ExitStatus: r.ExitStatus, Description: r.Description, CrashedAt: r.Since,
+	}
+}
+
+func (r Record) changed(n messaging.Node, from messaging.State) messaging.InstanceChanged {
+	return messaging.InstanceChanged{
+		NodeID: n.ID, Application: r.Start.Application, Instance: r.Instance, Index: r.Start.Index,
+		From: from, To: r.State, ExitStatus: r.ExitStatus, Signal: r.Signal, Description: r.Description, At: r.Since,
+	}
+}
+
+func (r Record) row(n messaging.Node) messaging.InstanceRow {
+	row := messaging.InstanceRow{
+		Application: r.Start.Application, Name: r.Start.Name, Version: r.Start.Version, Instance: r.Instance,
+		Container: r.Placement.Container, Index: r.Start.Index, State: r.State, Since: r.Since, URIs: r.URIs,
+		Host: n.Address, ExitStatus: r.ExitStatus, Description: r.Description,
+	}
+	if r.live() {
+		row.Port = r.Placement.Port
+	}
+	return row
+}
+
+// found answers dea.find.droplet, without stats.
+func (r Record) found(n messaging.Node, replyTo string) messaging.InstanceFound {
+	return messaging.InstanceFound{
+		ReplyTo: replyTo, NodeID: n.ID, Application: r.Start.Application, Version: r.Start.Version,
+		Instance: r.Instance, Index: r.Start.Index, State: r.State, Since: r.Since,
+	}
+}
+
+// sample is what was measured last: the share of a core is a difference.
+type sample struct {
+	at  time.Time
+	cpu time.Duration
+}
+
+// share is the part of one core used since the sample, and the new sample.
+func (s sample) share(now time.Time, cpu time.Duration) (float64, sample) {
+	if passed := now.Sub(s.at); passed > 0 {
+		return max(0, float64(cpu-s.cpu)/float64(passed)), sample{at: now, cpu: cpu}
+	}
+	return 0, s
+}
+
+// describe answers at once, or after a look at the kernel's counters.
+func (i *instance) describe(c *kit.Context[instanceMessage], find messaging.FindInstances) {
+	found := i.record.found(i.w.Node, find.ReplyTo)
+	if !find.IncludeStats || i.state != instanceRunning {
+		i.w.tell(found)
+		return
+	}
+	container := i.record.Placement.Container
+	kit.Pipe(c, "usage", func(ctx context.Context) (isolation.Usage, error) { return i.w.Kernel.Usage(ctx, container) },
+		func(u isolation.Usage, err error) instanceMessage { return measured{found, u, err} })
+}
+
+// report answers with what was measured; where that failed, without it.
+func (i *instance) report(c *kit.Context[instanceMessage], m measured) {
+	if m.err != nil {
+		c.Log().Warn("usage can't be measured", "instance", i.id, "error", m.err)
+		i.w.tell(m.found)
+		return
+	}
+	if i.sample.at.IsZero() {
+		i.sample.at = i.record.Placement.Started
+	}
+	now := c.Now()
+	var cpu float64
+	cpu, i.sample = i.sample.share(now, m.usage.CPU)
+	s := i.record.Start
+	m.found.Stats = &messaging.InstanceStats{
+		Name: s.Name, URIs: i.record.URIs, Host: i.w.Node.Address, Port: i.record.Placement.Port,
+		Uptime: now.Sub(i.record.Since), MemQuota: s.Limits.MemoryMiB << 20, DiskQuota: s.Limits.DiskMiB << 20,
+		FilesQuota: s.Limits.Files, MeasuredAt: now, CPU: cpu, MemBytes: m.usage.MemoryBytes, DiskBytes: m.usage.DiskBytes,
+	}
+	i.w.tell(m.found)
+}

@@ -1,0 +1,314 @@
+package actors
+
+import (
+	"context"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// instancesMessage is everything that the supervisor of instances is told.
+//
+//sumtype:decl
+type instancesMessage interface{ instances() }
+
+type (
+	// asked is a command that concerns instances.
+	asked struct{ command messaging.Command }
+	// beatDue, offerDue and routesDue come from the pulses and whoever knows of
+	// a change.
+	beatDue   struct{}
+	offerDue  struct{}
+	routesDue struct{}
+	// forgetCrashes drops crashes that are too old.
+	forgetCrashes struct{}
+	// instanceSettled says that it is known what became of an instance that
+	// was there at the node's start; instanceOver that nothing of it is left.
+	instanceSettled struct{ id string }
+	instanceOver    struct{ id string }
+	instanceForsook struct {
+		id     string
+		reason error
+	}
+	// stopAll stops every instance and accepts no other; none is called when
+	// the last one is over.
+	stopAll struct{ none func() }
+	tailed  struct {
+		replyTo string
+		lines   []messaging.LogLine
+		err     error
+	}
+)
+
+func (asked) instances()           {}
+func (beatDue) instances()         {}
+func (offerDue) instances()        {}
+func (routesDue) instances()       {}
+func (forgetCrashes) instances()   {}
+func (instanceSettled) instances() {}
+func (instanceOver) instances()    {}
+func (instanceForsook) instances() {}
+func (stopAll) instances()         {}
+func (tailed) instances()          {}
+
+// instances supervises every application instance and speaks for all of them.
+// What it says comes from the store; itself it knows addresses only.
+type instances struct {
+	kit.Base[instancesMessage]
+	w       *world
+	parts   parts
+	held    map[string]kit.Ref[instanceMessage]
+	pending map[string]bool // of a former agent, and their fate is not known yet
+	none    func()
+}
+
+func (w *world) instancesKind(p parts) kit.Kind[instancesMessage] {
+	return kit.Kind[instancesMessage]{Name: "instances", Budget: w.Budget, New: func() kit.Actor[instancesMessage] {
+		return &instances{w: w, parts: p, held: map[string]kit.Ref[instanceMessage]{}, pending: map[string]bool{}}
+	}}
+}
+
+// Up takes up every instance that is on record, whoever wrote it.
+func (s *instances) Up(c *kit.Context[instancesMessage]) error {
+	for _, r := range s.w.Store.All() {
+		s.pending[r.Instance] = true
+		s.spawn(c, r.Instance)
+	}
+	s.tellSettled()
+	return nil
+}
+
+func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage) error {
+	switch m := m.(type) {
+	case asked:
+		s.command(c, m.command)
+	case beatDue:
+		s.beat()
+	case offerDue:
+		s.offer()
+	case routesDue:
+		s.tellAll(announce{})
+	case forgetCrashes:
+		s.forgetCrashes(c)
+	case instanceSettled:
+		s.settle(m.id)
+	case instanceOver:
+		s.forget(c, m.id)
+	case instanceForsook:
+		s.forsake(c, m)
+	case stopAll:
+		s.stopAll(c, m)
+	case tailed:
+		s.tailed(c, m)
+	}
+	return nil
+}
+
+func (s *instances) command(c *kit.Context[instancesMessage], command messaging.Command) {
+	switch m := command.(type) {
+	case messaging.StartInstance:
+		s.start(c, m)
+	case messaging.StopInstances:
+		s.each(m.Filter, func(r Record, ref kit.Ref[instanceMessage]) {
+			if r.live() {
+				ref.Tell(stop{})
+			}
+		})
+	case messaging.FindInstances:
+		s.each(m.Filter, func(_ Record, ref kit.Ref[instanceMessage]) { ref.Tell(describe{m}) })
+	case messaging.RouterStarted:
+		s.tellAll(announce{})
+	case messaging.HealthManagerStarted:
+		s.beat()
+	case messaging.ListInstances:
+		list := messaging.InstancesListed{ReplyTo: m.ReplyTo, NodeID: s.w.Node.ID}
+		for _, r := range s.w.Store.All() {
+			list.Instances = append(list.Instances, r.row(s.w.Node))
+		}
+		s.w.tell(list)
+	case messaging.TailLogs:
+		kit.Pipe(c, "tail", func(ctx context.Context) ([]messaging.LogLine, error) {
+			return s.w.Output.Tail(ctx, m.Application, m.Index, m.Lines)
+		}, func(lines []messaging.LogLine, err error) instancesMessage { return tailed{m.ReplyTo, lines, err} })
+	}
+}
+
+// start accepts an instance: from here on it is on record.
+func (s *instances) start(c *kit.Context[instancesMessage], m messaging.StartInstance) {
+	if s.none != nil {
+		c.Log().Warn("a start is refused: the node is shutting down", "application", m.Application, "index", m.Index)
+		return
+	}
+	id := s.w.NewInstanceID()
+	s.w.Store.Put(Record{
+		Instance: id, PrivateInstance: s.w.NewInstanceID() + s.w.NewInstanceID(), Start: m, URIs: m.URIs,
+		Placement: Placement{Instance: id, Container: s.w.NewContainerID()},
+		State:     messaging.Born, Since: c.Now(), BootID: s.w.BootID,
+	})
+	s.spawn(c, id)
+}
+
+func (s *instances) spawn(c *kit.Context[instancesMessage], id string) {
+	kind := s.w.instanceKind(id, s.parts, c.Self())
+	s.held[id] = kit.Spawn(c, id, kind, func(name string, reason error) instancesMessage {
+		return instanceForsook{name, reason}
+	})
+}
+
+// each calls act for every instance that the filter selects.
+func (s *instances) each(f messaging.Filter, act func(Record, kit.Ref[instanceMessage])) {
+	for _, r := range s.w.Store.All() {
+		if ref, ok := s.held[r.Instance]; ok && selects(f, r) {
+			act(r, ref)
+		}
+	}
+}
+
+func (s *instances) tellAll(m instanceMessage) {
+	for _, ref := range s.held {
+		ref.Tell(m)
+	}
+}
+
+// beat tells of every instance in one message: the health manager forgets what
+// is missing from it.
+func (s *instances) beat() {
+	beat := messaging.Beat{NodeID: s.w.Node.ID, Instances: []messaging.BeatInstance{}}
+	for _, r := range s.w.Store.All() {
+		switch r.State {
+		case messaging.Starting, messaging.Running, messaging.Crashed:
+			beat.Instances = append(beat.Instances, r.beat())
+		}
+	}
+	s.w.tell(beat)
+}
+
+// counts are the registered instances by application, crashed ones included.
+func (s *instances) counts() map[string]int {
+	counts := map[string]int{}
+	for _, r := range s.w.Store.All() {
+		if r.State != messaging.Stopped {
+			counts[r.Start.Application]++
+		}
+	}
+	return counts
+}
+
+func (s *instances) offer() {
+	if s.none == nil {
+		s.parts.ledger.Tell(offer{s.counts()})
+	}
+}
+
+// forgetCrashes keeps the newest crash of each application, for as long as
+// crashes are kept at all (wire/dea.md b.4).
+func (s *instances) forgetCrashes(c *kit.Context[instancesMessage]) {
+	newest := map[string]Record{}
+	var old []Record
+	for _, r := range s.w.Store.All() {
+		if r.State != messaging.Crashed {
+			continue
+		}
+		was, ok := newest[r.Start.Application]
+		switch {
+		case !ok:
+			newest[r.Start.Application] = r
+		case was.Since.Before(r.Since):
+			newest[r.Start.Application] = r
+			old = append(old, was)
+		default:
+			old = append(old, r)
+		}
+	}
+	for _, r := range newest {
+		if c.Now().Sub(r.Since) > s.w.Settings.CrashLifetime {
+			old = append(old, r)
+		}
+	}
+	for _, r := range old {
+		s.forget(c, r.Instance)
+	}
+}
+
+// forget drops an instance of which nothing runs any more.
+func (s *instances) forget(c *kit.Context[instancesMessage], id string) {
+	if ref, ok := s.held[id]; ok {
+		kit.Stop(c, ref)
+		delete(s.held, id)
+	}
+	s.w.Store.Remove(id)
+	s.w.Output.Forget(id)
+	s.settle(id)
+	s.tellNone()
+}
+
+// forsake says what is left to be said of an instance whose actor was given up.
+func (s *instances) forsake(c *kit.Context[instancesMessage], m instanceForsook) {
+	ref := s.held[m.id]
+	delete(s.held, m.id)
+	s.w.tell(messaging.ActorGaveUp{NodeID: s.w.Node.ID, Actor: ref.Path(), Reason: m.reason.Error(), At: c.Now()})
+	r, ok := s.w.Store.Get(m.id)
+	if !ok {
+		return
+	}
+	from := r.State
+	r.State, r.Since, r.ExitStatus, r.Description = messaging.Crashed, c.Now(), -1, unknownEnd
+	s.w.Store.Put(r)
+	s.w.tell(r.changed(s.w.Node, from))
+	if from == messaging.Running && r.routed() {
+		s.w.tell(messaging.RouteUnregistered{Route: r.route(s.w.Node)})
+	}
+	if from != messaging.Stopping && from != messaging.Stopped && from != messaging.Crashed {
+		s.w.tell(r.exited())
+	}
+	s.parts.ledger.Tell(release{r.Placement.Container})
+	s.parts.containers.Tell(containerOrder{
+		id: r.Placement.Container, goal: goalRemove, place: r.Placement, source: r.outputSource(),
+		owner: func(containerFact) {},
+	})
+	s.settle(m.id)
+	if s.none != nil {
+		s.forget(c, m.id)
+	}
+}
+
+// stopAll is the node's shutdown: goodbye was said, now everything stops.
+func (s *instances) stopAll(c *kit.Context[instancesMessage], m stopAll) {
+	s.none = m.none
+	for _, r := range s.w.Store.All() {
+		switch ref, ok := s.held[r.Instance]; {
+		case r.State == messaging.Crashed || !ok:
+			s.forget(c, r.Instance)
+		default:
+			ref.Tell(stop{})
+		}
+	}
+	s.tellNone()
+}
+
+func (s *instances) tellNone() {
+	if s.none != nil && len(s.held) == 0 {
+		s.none()
+	}
+}
+
+// settle strikes one of a former agent's off, once its fate is known.
+func (s *instances) settle(id string) {
+	if s.pending[id] {
+		delete(s.pending, id)
+		s.tellSettled()
+	}
+}
+
+func (s *instances) tellSettled() {
+	if len(s.pending) == 0 {
+		s.parts.node.Tell(settledAll{})
+	}
+}
+
+func (s *instances) tailed(c *kit.Context[instancesMessage], m tailed) {
+	if m.err != nil {
+		c.Log().Warn("output can't be read", "error", m.err)
+	}
+	s.w.tell(messaging.LogsTailed{ReplyTo: m.replyTo, Lines: m.lines})
+}

@@ -1,0 +1,120 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// How often the janitor looks, and how often it has unused droplets removed.
+const (
+	sweepEvery = 10 * time.Second
+	evictEvery = time.Minute
+)
+
+// janitorMessage is everything that the janitor is told.
+//
+//sumtype:decl
+type janitorMessage interface{ janitor() }
+
+type (
+	sweepDue struct{}
+	evictDue struct{}
+	listed   struct {
+		specs []isolation.Spec
+		err   error
+	}
+)
+
+func (sweepDue) janitor() {}
+func (evictDue) janitor() {}
+func (listed) janitor()   {}
+
+// janitor reclaims what has no owner: containers that no instance wants,
+// promises for containers that are no more, crashes that are too old, droplets
+// that nobody uses. What it finds for the first time it only remembers:
+// somebody may be about to claim it.
+type janitor struct {
+	kit.Base[janitorMessage]
+	w       *world
+	parts   parts
+	suspect map[string]bool // containers without an owner at the last look; nil: the first one
+}
+
+func (w *world) janitorKind(p parts) kit.Kind[janitorMessage] {
+	return kit.Kind[janitorMessage]{Name: "janitor", Budget: w.Budget, New: func() kit.Actor[janitorMessage] {
+		return &janitor{w: w, parts: p}
+	}}
+}
+
+func (j *janitor) Up(c *kit.Context[janitorMessage]) error {
+	c.Self().Tell(sweepDue{})
+	c.After(evictEvery, evictDue{})
+	return nil
+}
+
+func (j *janitor) Receive(c *kit.Context[janitorMessage], m janitorMessage) error {
+	switch m := m.(type) {
+	case sweepDue:
+		j.parts.instances.Tell(forgetCrashes{})
+		kit.Pipe(c, "list", j.w.Kernel.Containers, func(s []isolation.Spec, err error) janitorMessage { return listed{s, err} })
+		c.After(sweepEvery, sweepDue{})
+	case listed:
+		if m.err != nil {
+			return m.err
+		}
+		j.sweep(m.specs)
+	case evictDue:
+		j.evict()
+		c.After(evictEvery, evictDue{})
+	}
+	return nil
+}
+
+func (j *janitor) sweep(specs []isolation.Spec) {
+	known := map[string]bool{}
+	for _, r := range j.w.Store.All() {
+		known[r.Placement.Container] = true
+	}
+	first := j.suspect == nil // at the node's start nobody else is at work yet
+	suspect := map[string]bool{}
+	for _, spec := range specs {
+		if !known[spec.ID] && spec.Owner == isolation.OwnerInstance {
+			suspect[spec.ID] = true
+			if first || j.suspect[spec.ID] {
+				j.reclaim(spec)
+			}
+		}
+		known[spec.ID] = true
+	}
+	j.suspect = suspect
+	j.parts.ledger.Tell(audit{known})
+}
+
+// reclaim destroys a container that nobody wants.
+func (j *janitor) reclaim(spec isolation.Spec) {
+	j.parts.containers.Tell(containerOrder{
+		id: spec.ID, goal: goalRemove, place: placementOf(spec), owner: func(containerFact) {},
+		source: OutputSource{Container: spec.ID, Job: 1, Application: spec.Tenant, Instance: spec.ID},
+	})
+}
+
+func placementOf(spec isolation.Spec) Placement {
+	p := Placement{Instance: spec.Tenant, Container: spec.ID, Slot: spec.Slot, Epoch: spec.Epoch, Started: spec.Created}
+	if len(spec.Network.Ports) > 0 {
+		p.Port = spec.Network.Ports[0].Host
+	}
+	return p
+}
+
+func (j *janitor) evict() {
+	var used []string
+	for _, r := range j.w.Store.All() {
+		if r.live() || r.State == messaging.Crashed {
+			used = append(used, dropletKey(r.Start.Droplet))
+		}
+	}
+	j.parts.droplets.Tell(evict{used})
+}

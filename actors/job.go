@@ -1,0 +1,107 @@
+package actors
+
+import (
+	"context"
+	"errors"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+)
+
+// jobMessage is what comes of watching a job.
+//
+//sumtype:decl
+type jobMessage interface{ job() }
+
+type (
+	waited struct {
+		exit isolation.Exit
+		err  error
+	}
+	oomWaited struct{ err error }
+)
+
+func (waited) job()    {}
+func (oomWaited) job() {}
+
+// job waits for the end of one process tree, and for the kernel's word that it
+// killed one of its processes for want of memory.
+type job struct {
+	kit.Base[jobMessage]
+	w      *world
+	source OutputSource
+	parent kit.Ref[containerMessage]
+}
+
+func (w *world) jobKind(source OutputSource, parent kit.Ref[containerMessage]) kit.Kind[jobMessage] {
+	return kit.Kind[jobMessage]{Name: "job", Budget: w.Budget, New: func() kit.Actor[jobMessage] {
+		return &job{w: w, source: source, parent: parent}
+	}}
+}
+
+func (j *job) Up(c *kit.Context[jobMessage]) error {
+	kit.Pipe(c, "wait", func(ctx context.Context) (isolation.Exit, error) {
+		return j.w.Kernel.Wait(ctx, j.source.Container, j.source.Job)
+	}, func(e isolation.Exit, err error) jobMessage { return waited{e, err} })
+	kit.Pipe(c, "wait for memory", func(ctx context.Context) (uint64, error) {
+		return j.w.Kernel.WaitOOM(ctx, j.source.Container, 0)
+	}, func(_ uint64, err error) jobMessage { return oomWaited{err} })
+	return nil
+}
+
+func (j *job) Receive(c *kit.Context[jobMessage], m jobMessage) error {
+	switch m := m.(type) {
+	case waited:
+		if m.err != nil {
+			return m.err
+		}
+		j.parent.Tell(jobOver{m.exit})
+	case oomWaited:
+		if m.err == nil {
+			j.parent.Tell(oomSeen{})
+			return nil
+		}
+		// The exit record has the kernel's count too; only the wait is lost.
+		if !errors.Is(m.err, isolation.ErrGone) {
+			c.Log().Warn("the kernel's out-of-memory notices can't be followed", "error", m.err)
+		}
+	}
+	return nil
+}
+
+// outputMessage is what comes of following a job's output.
+type outputMessage interface{ output() }
+
+type followed struct{ err error }
+
+func (followed) output() {}
+
+// output has a job's lines published until the last one.
+type output struct {
+	kit.Base[outputMessage]
+	w      *world
+	source OutputSource
+	done   <-chan struct{}
+	parent kit.Ref[containerMessage]
+}
+
+func (w *world) outputKind(s OutputSource, done <-chan struct{}, parent kit.Ref[containerMessage]) kit.Kind[outputMessage] {
+	return kit.Kind[outputMessage]{Name: "output", Budget: w.Budget, New: func() kit.Actor[outputMessage] {
+		return &output{w: w, source: s, done: done, parent: parent}
+	}}
+}
+
+func (o *output) Up(c *kit.Context[outputMessage]) error {
+	kit.Pipe(c, "follow", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, o.w.Output.Follow(ctx, o.source, o.done)
+	}, func(_ struct{}, err error) outputMessage { return followed{err} })
+	return nil
+}
+
+func (o *output) Receive(_ *kit.Context[outputMessage], m outputMessage) error {
+	if f, ok := m.(followed); ok && f.err != nil {
+		return f.err
+	}
+	o.parent.Tell(outputDrained{})
+	return nil
+}

@@ -1,0 +1,110 @@
+package actors
+
+import (
+	"errors"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// ledgerMessage is everything that the ledger is told.
+//
+//sumtype:decl
+type ledgerMessage interface{ ledger() }
+
+// reserve asks for room; granted or denied answers the instance.
+type reserve struct {
+	demand demand
+	from   kit.Ref[instanceMessage]
+}
+
+// release says that a container's processes are dead, free that nothing of it
+// is left. Both may come twice, in either order.
+type (
+	release struct{ container string }
+	free    struct{ container string }
+)
+
+// audit says which containers exist or are wanted; a promise to any other was
+// forgotten by somebody, if it is there at two audits.
+type audit struct{ known map[string]bool }
+
+// offer asks for an advertisement with what is left.
+type offer struct{ counts map[string]int }
+
+func (reserve) ledger() {}
+func (release) ledger() {}
+func (free) ledger()    {}
+func (audit) ledger()   {}
+func (offer) ledger()   {}
+
+// ledger keeps the book.
+type ledger struct {
+	kit.Base[ledgerMessage]
+	w       *world
+	suspect map[string]bool
+}
+
+func (w *world) ledgerKind() kit.Kind[ledgerMessage] {
+	return kit.Kind[ledgerMessage]{Name: "ledger", Budget: w.Budget, New: func() kit.Actor[ledgerMessage] {
+		return &ledger{w: w}
+	}}
+}
+
+func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
+	switch m := m.(type) {
+	case reserve:
+		l.reserve(c, m)
+	case release:
+		l.w.book.release(m.container)
+	case free:
+		l.w.book.free(m.container)
+	case audit:
+		l.audit(c, m.known)
+	case offer:
+		l.w.tell(messaging.Advertised{
+			NodeID: l.w.Node.ID, Stacks: l.w.Stacks, Zone: l.w.Zone, ApplicationCount: m.counts,
+			MemoryMiB: max(0, l.w.book.memory.left()), DiskMiB: max(0, l.w.book.disk.left()),
+		})
+	}
+	return nil
+}
+
+func (l *ledger) reserve(c *kit.Context[ledgerMessage], m reserve) {
+	m.demand.now = c.Now()
+	p, err := l.w.book.reserve(m.demand)
+	if err == nil {
+		m.from.Tell(granted{p})
+		return
+	}
+	c.Log().Warn("no room for an instance", "application", m.demand.application, "instance", m.demand.instance, "error", err)
+	m.from.Tell(denied{noRoomWords(err)})
+}
+
+func (l *ledger) audit(c *kit.Context[ledgerMessage], known map[string]bool) {
+	suspect := map[string]bool{}
+	for id := range l.w.book.entries {
+		switch {
+		case known[id]:
+		case l.suspect[id]:
+			c.Log().Warn("a promise without a container is taken back", "container", id)
+			l.w.book.free(id)
+		default:
+			suspect[id] = true
+		}
+	}
+	l.suspect = suspect
+}
+
+// noRoomWords are the wire's (wire/dea.md a.9); what it has no words for is a
+// failed start.
+func noRoomWords(err error) string {
+	room, ok := errors.AsType[*noRoomError](err)
+	switch {
+	case ok && room.what == "disk":
+		return "Not enough disk resource available."
+	case ok && room.what == "memory":
+		return "Not enough memory resource available."
+	}
+	return failedToStart
+}

@@ -1,0 +1,207 @@
+package actors
+
+import (
+	"context"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// networksMessage is everything that the supervisor of allocations is told.
+//
+//sumtype:decl
+type networksMessage interface{ networks() }
+
+type (
+	// lease says that a container is about to use its slot; rest that every
+	// process in it is dead. Both may be repeated.
+	lease struct{ place Placement }
+	rest  struct{ place Placement }
+	// allocationUp comes from an allocation that was restarted, resting from one
+	// that waits to be released.
+	allocationUp struct{ id string }
+	resting      struct{ id string }
+	// batchDue ends the gathering of a batch, batchReleased the release.
+	batchDue      struct{}
+	batchReleased struct {
+		ids    []string
+		failed map[string]error
+	}
+	allocationOver    struct{ id string }
+	allocationForsook struct {
+		id     string
+		reason error
+	}
+	allocationsLeft struct{ none func() }
+)
+
+func (lease) networks()             {}
+func (rest) networks()              {}
+func (allocationUp) networks()      {}
+func (resting) networks()           {}
+func (batchDue) networks()          {}
+func (batchReleased) networks()     {}
+func (allocationOver) networks()    {}
+func (allocationForsook) networks() {}
+func (allocationsLeft) networks()   {}
+
+// batchPause is how long a batch gathers. Deletions in the kernel cost a grace
+// period each, or one for many together.
+const batchPause = 20 * time.Millisecond
+
+// networks supervises the network allocations, one a container, and releases
+// those that rest in batches, off everybody's way.
+type networks struct {
+	kit.Base[networksMessage]
+	w         *world
+	parts     parts
+	held      map[string]kit.Ref[allocationMessage] // by container
+	ordered   map[string]bool                       // to rest
+	waiting   map[string]bool                       // rest, and are in no batch
+	gathering bool
+	releasing bool
+	none      []func()
+}
+
+func (w *world) networksKind(p parts) kit.Kind[networksMessage] {
+	return kit.Kind[networksMessage]{Name: "networks", Budget: w.Budget, New: func() kit.Actor[networksMessage] {
+		return &networks{
+			w: w, parts: p, held: map[string]kit.Ref[allocationMessage]{},
+			ordered: map[string]bool{}, waiting: map[string]bool{},
+		}
+	}}
+}
+
+func (s *networks) Receive(c *kit.Context[networksMessage], m networksMessage) error {
+	switch m := m.(type) {
+	case lease:
+		s.hold(c, m.place)
+	case rest:
+		s.ordered[m.place.Container] = true
+		s.hold(c, m.place).Tell(restOrdered{})
+	case allocationUp:
+		if s.ordered[m.id] { // its predecessor may have been told in vain
+			s.held[m.id].Tell(restOrdered{})
+		}
+	case resting:
+		s.waiting[m.id] = true
+		s.gather(c)
+	case batchDue:
+		s.gathering = false
+		s.release(c)
+	case batchReleased:
+		s.released(c, m)
+	case allocationOver:
+		s.forget(c, m.id)
+	case allocationForsook:
+		s.forsake(c, m)
+	case allocationsLeft:
+		s.none = append(s.none, m.none)
+		s.tellNone()
+	}
+	return nil
+}
+
+func (s *networks) hold(c *kit.Context[networksMessage], p Placement) kit.Ref[allocationMessage] {
+	if ref, ok := s.held[p.Container]; ok {
+		return ref
+	}
+	kind := s.w.allocationKind(p, s.parts, c.Self())
+	ref := kit.Spawn(c, p.Container, kind, func(name string, reason error) networksMessage {
+		return allocationForsook{name, reason}
+	})
+	s.held[p.Container] = ref
+	return ref
+}
+
+func (s *networks) gather(c *kit.Context[networksMessage]) {
+	if s.gathering || s.releasing || len(s.waiting) == 0 {
+		return
+	}
+	s.gathering = true
+	c.After(batchPause, batchDue{})
+}
+
+// release takes everything that rests in one batch. Where that fails, each one
+// is tried alone, so that one that can't go doesn't hold the others' slots.
+func (s *networks) release(c *kit.Context[networksMessage]) {
+	if s.releasing {
+		return
+	}
+	ids := make([]string, 0, len(s.waiting))
+	for id := range s.waiting {
+		ids = append(ids, id)
+	}
+	clear(s.waiting)
+	s.releasing = true
+	kit.Pipe(c, "release", func(ctx context.Context) (map[string]error, error) {
+		failed := map[string]error{}
+		err := s.w.Kernel.Release(ctx, ids)
+		if err == nil || len(ids) == 1 {
+			if err != nil {
+				failed[ids[0]] = err
+			}
+			return failed, nil
+		}
+		for _, id := range ids {
+			if err := s.w.Kernel.Release(ctx, []string{id}); err != nil {
+				failed[id] = err
+			}
+		}
+		return failed, nil
+	}, func(failed map[string]error, err error) networksMessage {
+		if err != nil { // a panic: nothing is known of any
+			failed = map[string]error{}
+			for _, id := range ids {
+				failed[id] = err
+			}
+		}
+		return batchReleased{ids, failed}
+	})
+}
+
+func (s *networks) released(c *kit.Context[networksMessage], m batchReleased) {
+	s.releasing = false
+	for _, id := range m.ids {
+		ref, ok := s.held[id]
+		if !ok {
+			continue
+		}
+		if err := m.failed[id]; err != nil {
+			ref.Tell(releaseFailed{err})
+		} else {
+			ref.Tell(released{})
+		}
+	}
+	s.gather(c)
+}
+
+func (s *networks) forget(c *kit.Context[networksMessage], id string) {
+	if ref, ok := s.held[id]; ok {
+		kit.Stop(c, ref)
+		delete(s.held, id)
+		delete(s.ordered, id)
+	}
+	s.tellNone()
+}
+
+// forsake leaves the slot held: nobody knows what is left in it. The janitor
+// finds the container's folder and tries again.
+func (s *networks) forsake(c *kit.Context[networksMessage], m allocationForsook) {
+	path := c.Self().Path() + "/" + m.id
+	delete(s.held, m.id)
+	delete(s.ordered, m.id)
+	s.w.tell(messaging.ActorGaveUp{NodeID: s.w.Node.ID, Actor: path, Reason: m.reason.Error(), At: c.Now()})
+	s.tellNone()
+}
+
+func (s *networks) tellNone() {
+	if len(s.held) > 0 {
+		return
+	}
+	for _, none := range s.none {
+		none()
+	}
+	s.none = nil
+}

@@ -1,0 +1,133 @@
+package actors
+
+import (
+	"fmt"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// nodeMessage is everything that the root is told.
+//
+//sumtype:decl
+type nodeMessage interface{ node() }
+
+type (
+	// arrived is a command from a door, event what is to be told through one.
+	arrived struct{ command messaging.Command }
+	event   struct{ event messaging.Event }
+	// settledAll says that every instance of a former agent is accounted for.
+	settledAll struct{}
+	// shutdown stops everything; done is called when nothing is left.
+	shutdown       struct{ done func() }
+	instancesGone  struct{}
+	containersGone struct{}
+	networksGone   struct{}
+	partForsook    struct {
+		name   string
+		reason error
+	}
+)
+
+func (arrived) node()        {}
+func (event) node()          {}
+func (settledAll) node()     {}
+func (shutdown) node()       {}
+func (instancesGone) node()  {}
+func (containersGone) node() {}
+func (networksGone) node()   {}
+func (partForsook) node()    {}
+
+// parts are the addresses that the actors know of one another.
+type parts struct {
+	node       kit.Ref[nodeMessage]
+	ledger     kit.Ref[ledgerMessage]
+	networks   kit.Ref[networksMessage]
+	containers kit.Ref[containersMessage]
+	droplets   kit.Ref[dropletsMessage]
+	instances  kit.Ref[instancesMessage]
+}
+
+// node is the root. It knows addresses only: commands go down to whom they
+// concern, events go up through it to the doors.
+type node struct {
+	kit.Base[nodeMessage]
+	w     *world
+	parts parts
+	done  func()
+}
+
+func (w *world) nodeKind() kit.Kind[nodeMessage] {
+	return kit.Kind[nodeMessage]{Name: "node", Budget: w.Budget, New: func() kit.Actor[nodeMessage] {
+		return &node{w: w}
+	}}
+}
+
+// Up brings up the parts, those that others need first.
+func (n *node) Up(c *kit.Context[nodeMessage]) error {
+	w := n.w
+	if w.tell == nil { // the root's address stays the same, whatever its incarnation
+		self := c.Self()
+		w.tell = func(e messaging.Event) { self.Tell(event{e}) }
+		w.Sink(messaging.NodeStarted{Node: w.Node})
+	}
+	n.parts.node = c.Self()
+	n.parts.ledger = kit.Spawn(c, "ledger", w.ledgerKind(), partGaveUp)
+	n.parts.networks = kit.Spawn(c, "networks", w.networksKind(n.parts), partGaveUp)
+	n.parts.containers = kit.Spawn(c, "containers", w.containersKind(n.parts), partGaveUp)
+	n.parts.droplets = kit.Spawn(c, "droplets", w.dropletsKind(), partGaveUp)
+	n.parts.instances = kit.Spawn(c, "instances", w.instancesKind(n.parts), partGaveUp)
+	instances := n.parts.instances
+	kit.Spawn(c, "janitor", w.janitorKind(n.parts), partGaveUp)
+	s := w.Settings
+	kit.Spawn(c, "heartbeat", w.pulseKind("heartbeat", s.Heartbeat, func() { instances.Tell(beatDue{}) }), partGaveUp)
+	kit.Spawn(c, "advertiser", w.pulseKind("advertiser", s.Advertise, func() { instances.Tell(offerDue{}) }), partGaveUp)
+	kit.Spawn(c, "registrar", w.pulseKind("registrar", s.RouterRegister, func() { instances.Tell(routesDue{}) }), partGaveUp)
+	return nil
+}
+
+func partGaveUp(name string, reason error) nodeMessage { return partForsook{name, reason} }
+
+func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
+	switch m := m.(type) {
+	case arrived:
+		n.parts.instances.Tell(asked{m.command})
+	case event:
+		n.w.Sink(m.event)
+	case settledAll:
+		n.w.settled()
+	case shutdown:
+		n.shutdown(c, m)
+	case instancesGone:
+		self := c.Self()
+		n.parts.containers.Tell(containersLeft{func() { self.Tell(containersGone{}) }})
+	case containersGone:
+		self := c.Self()
+		n.parts.networks.Tell(allocationsLeft{func() { self.Tell(networksGone{}) }})
+	case networksGone:
+		if n.done != nil {
+			n.done()
+		}
+	case partForsook:
+		n.w.Sink(messaging.ActorGaveUp{
+			NodeID: n.w.Node.ID, Actor: c.Self().Path() + "/" + m.name, Reason: m.reason.Error(), At: c.Now(),
+		})
+		// No node without all its parts: the root begins anew, from the store.
+		return fmt.Errorf("%s gave up: %w", m.name, m.reason)
+	}
+	return nil
+}
+
+// shutdown says goodbye first: the controller is to place nothing here any more.
+func (n *node) shutdown(c *kit.Context[nodeMessage], m shutdown) {
+	if n.done == nil {
+		counts := map[string]int{}
+		for _, r := range n.w.Store.All() {
+			counts[r.Start.Application]++
+		}
+		n.w.Sink(messaging.NodeStopped{Node: n.w.Node, ApplicationCount: counts})
+	}
+	n.done = m.done
+	self := c.Self()
+	n.parts.instances.Tell(stopAll{func() { self.Tell(instancesGone{}) }})
+}

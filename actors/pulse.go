@@ -1,0 +1,39 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+)
+
+// pulseMessage is what a pulse is told: that its time has come.
+type pulseMessage interface{ pulse() }
+
+type pulseDue struct{}
+
+func (pulseDue) pulse() {}
+
+// pulse asks for one periodic fact: the heartbeat, the advertisement, the
+// routes. The first comes at once.
+type pulse struct {
+	kit.Base[pulseMessage]
+	every time.Duration
+	beat  func()
+}
+
+func (w *world) pulseKind(name string, every time.Duration, beat func()) kit.Kind[pulseMessage] {
+	return kit.Kind[pulseMessage]{Name: name, Budget: w.Budget, New: func() kit.Actor[pulseMessage] {
+		return &pulse{every: every, beat: beat}
+	}}
+}
+
+func (p *pulse) Up(c *kit.Context[pulseMessage]) error {
+	c.Self().Tell(pulseDue{})
+	return nil
+}
+
+func (p *pulse) Receive(c *kit.Context[pulseMessage], _ pulseMessage) error {
+	p.beat()
+	c.After(p.every, pulseDue{})
+	return nil
+}

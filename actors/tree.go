@@ -1,0 +1,157 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// Settings are the node's times and numbers.
+type Settings struct {
+	Heartbeat, Advertise, RouterRegister time.Duration
+	HealthCheckTimeout                   time.Duration // where a start names none
+	StopGrace                            time.Duration // between SIGTERM and SIGKILL
+	CrashLifetime                        time.Duration // how long a crash is remembered
+	Starts                               int           // containers made at a time
+	NudgeEvery                           time.Duration // until a request without an answer is repeated
+	RetryMin, RetryMax                   time.Duration // pauses before a step of taking down is repeated
+	DrainMax                             time.Duration // how long last lines wait for somebody to take them
+}
+
+// DefaultSettings are the wire's (wire/dea.md g), and for what it doesn't know
+// what proved sound.
+func DefaultSettings() Settings {
+	return Settings{
+		Heartbeat: 10 * time.Second, Advertise: 5 * time.Second, RouterRegister: 20 * time.Second,
+		HealthCheckTimeout: time.Minute, StopGrace: 10 * time.Second, CrashLifetime: time.Hour,
+		Starts: 16, NudgeEvery: 2 * time.Second, RetryMin: 100 * time.Millisecond, RetryMax: 30 * time.Second,
+		DrainMax: 5 * time.Minute,
+	}
+}
+
+// Options are all that the tree needs of the world.
+type Options struct {
+	Node     messaging.Node
+	Zone     string
+	Stacks   []string
+	BootID   string // of this boot of the machine
+	Settings Settings
+	Capacity Capacity
+	Budget   kit.Budget // of every actor; zero: kit's default
+
+	Kernel   Kernel
+	Droplets Droplets
+	Output   Output
+	Planner  Planner
+	Store    Store
+	Sink     Sink
+
+	// Recovered are the containers that a former agent left, as the kernel has them.
+	Recovered []isolation.Spec
+
+	NewContainerID func() string // 11 base-32 digits
+	NewInstanceID  func() string // 32 hexadecimal digits
+
+	Log        hclog.Logger
+	Clock      kit.Clock      // nil: the real one
+	Dispatcher kit.Dispatcher // nil: a goroutine a turn
+	Seed       uint64         // of what is random; 0: drawn
+	Hook       func(kit.Turn) // for tests: called before each message is handled
+}
+
+// world is what every actor of one tree shares. Nothing in it changes after the
+// root came up, but for the book, which is the ledger's alone.
+type world struct {
+	Options
+	book    *book
+	tell    func(messaging.Event) // by way of the root
+	settled func()
+}
+
+// Tree is the node's actors.
+type Tree struct {
+	w      *world
+	system *kit.System
+	root   kit.Ref[nodeMessage]
+	ready  chan struct{}
+	failed chan error
+}
+
+// New makes a tree. It enters every promise that a former agent made before
+// anything new can be promised.
+func New(o Options) *Tree {
+	if o.Clock == nil {
+		o.Clock = kit.RealClock()
+	}
+	t := &Tree{w: &world{Options: o, book: newBook(o.Capacity)}, ready: make(chan struct{}), failed: make(chan error, 1)}
+	var once sync.Once
+	t.w.settled = func() { once.Do(func() { close(t.ready) }) }
+	t.restoreBook()
+	return t
+}
+
+// restoreBook claims what instances on record and containers in the kernel hold.
+func (t *Tree) restoreBook() {
+	for _, r := range t.w.Store.All() {
+		p := r.Placement
+		if p.Started.IsZero() || r.State == messaging.Crashed {
+			continue // never placed, or only its container is left, if that
+		}
+		if !t.w.book.claim(p, r.Start.Application, r.Start.Limits.MemoryMiB, r.Start.Limits.DiskMiB) {
+			t.w.Log.Error("a slot is claimed twice by instances", "instance", r.Instance, "slot", p.Slot)
+		}
+	}
+	for _, spec := range t.w.Recovered {
+		if !t.w.book.claimSpec(spec) {
+			t.w.Log.Error("a slot is claimed twice by containers", "container", spec.ID, "slot", spec.Slot)
+		}
+	}
+}
+
+// Start brings the tree up.
+func (t *Tree) Start() {
+	o := t.w.Options
+	t.system = kit.NewSystem(kit.Options{
+		Log: o.Log, Clock: o.Clock, Dispatcher: o.Dispatcher, Seed: o.Seed, Hook: o.Hook,
+	})
+	t.root = kit.Root(t.system, "node", t.w.nodeKind(), func(reason error) { t.failed <- reason })
+}
+
+// Deliver hands a command to the tree; it doesn't block.
+func (t *Tree) Deliver(c messaging.Command) { t.root.Tell(arrived{c}) }
+
+// Ready is closed when every instance of a former agent is accounted for.
+func (t *Tree) Ready() <-chan struct{} { return t.ready }
+
+// Failed tells why the root was given up: the agent can only end, and the next
+// one finds everything as it stands.
+func (t *Tree) Failed() <-chan error { return t.failed }
+
+// ErrNotStopped says that a shutdown ran out of time; what still runs is kept
+// for the next agent.
+var ErrNotStopped = errors.New("actors: not everything could be stopped in time")
+
+// Shutdown stops every instance and returns when nothing of any container is left.
+func (t *Tree) Shutdown(ctx context.Context) error {
+	done := make(chan struct{})
+	var once sync.Once
+	t.root.Tell(shutdown{func() { once.Do(func() { close(done) }) }})
+	select {
+	case <-done:
+		return nil
+	case err := <-t.failed:
+		return err
+	case <-ctx.Done():
+		return ErrNotStopped
+	}
+}
+
+// Detach lets everything go; what runs goes on running.
+func (t *Tree) Detach() { t.system.Close() }

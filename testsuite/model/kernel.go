@@ -1,0 +1,397 @@
+package model
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/deacon-agent/deacon/isolation"
+)
+
+// How long the model's calls take: enough for others to get in between.
+const (
+	createTakes  = 3 * time.Millisecond
+	destroyTakes = time.Millisecond
+	releaseTakes = 15 * time.Millisecond
+)
+
+// Kernel is a machine in memory. It is safe for concurrent use.
+type Kernel struct {
+	// Fault, where set, may refuse any call; it is told the call's name and the
+	// container's id.
+	Fault func(call, id string) error
+
+	mu         sync.Mutex
+	containers map[string]*container
+	violations []string
+	created    int
+}
+
+type container struct {
+	spec     isolation.Spec
+	alive    bool // PID 1 lives
+	refusing bool // destroyed: its ports refuse
+	open     bool // its application listens
+	job      uint32
+	exit     *isolation.Exit
+	ended    chan struct{} // closed when the job has ended
+	dead     chan struct{} // closed when PID 1 has
+	kills    uint64
+	oom      chan struct{} // closed at the first kill
+	act      Behaviour
+}
+
+// NewKernel makes a machine without containers.
+func NewKernel() *Kernel { return &Kernel{containers: map[string]*container{}} }
+
+func (k *Kernel) fault(call, id string) error {
+	if k.Fault == nil {
+		return nil
+	}
+	return k.Fault(call, id)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Create makes a container and starts its job.
+func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation.Job) (isolation.Status, error) {
+	if err := k.fault("create", spec.ID); err != nil {
+		return isolation.Status{}, err
+	}
+	c, err := k.intend(spec, job)
+	if err != nil {
+		return isolation.Status{}, err
+	}
+	if err := pause(ctx, createTakes); err != nil {
+		k.undo(c)
+		return isolation.Status{}, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.created++
+	c.alive = true
+	k.run(c)
+	return k.status(c), nil
+}
+
+func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, ok := k.containers[spec.ID]; ok {
+		return nil, fmt.Errorf("container %s exists", spec.ID)
+	}
+	for _, other := range k.containers {
+		if other.spec.Slot == spec.Slot {
+			k.violate("slot %d given to %s while %s has it", spec.Slot, spec.ID, other.spec.ID)
+		}
+	}
+	c := &container{
+		spec: spec, job: job.Number, act: behaviourOf(*job),
+		ended: make(chan struct{}), dead: make(chan struct{}), oom: make(chan struct{}),
+	}
+	k.containers[spec.ID] = c
+	return c, nil
+}
+
+func (k *Kernel) undo(c *container) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.containers, c.spec.ID)
+}
+
+// run has the application do what it was made for.
+func (k *Kernel) run(c *container) {
+	if !c.act.Deaf {
+		time.AfterFunc(c.act.Opens, func() { k.with(c.spec.ID, func(c *container) { c.open = c.exit == nil }) })
+	}
+	if c.act.Ends > 0 {
+		time.AfterFunc(c.act.Ends, func() { k.Exit(c.spec.ID, c.act.Exit) })
+	}
+}
+
+func (k *Kernel) with(id string, act func(*container)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c, ok := k.containers[id]; ok {
+		act(c)
+	}
+}
+
+func (k *Kernel) status(c *container) isolation.Status {
+	status := isolation.Status{Spec: c.spec, PeerIP: netip.AddrFrom4([4]byte{10, 254, byte(c.spec.Slot >> 6), byte(c.spec.Slot<<2) + 2})}
+	status.Jobs = []isolation.JobStatus{{Number: c.job, PID: 2, Exit: c.exit}}
+	return status
+}
+
+func (k *Kernel) find(id string) (*container, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c, ok := k.containers[id]
+	if !ok {
+		return nil, fmt.Errorf("container %s: %w", id, isolation.ErrUnknown)
+	}
+	return c, nil
+}
+
+// Adopt takes hold of a container that lives.
+func (k *Kernel) Adopt(_ context.Context, id string) (isolation.Status, error) {
+	if err := k.fault("adopt", id); err != nil {
+		return isolation.Status{}, err
+	}
+	c, err := k.find(id)
+	if err != nil {
+		return isolation.Status{}, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !c.alive {
+		return isolation.Status{}, fmt.Errorf("container %s: %w", id, isolation.ErrGone)
+	}
+	return k.status(c), nil
+}
+
+// Wait returns how the job ended.
+func (k *Kernel) Wait(ctx context.Context, id string, _ uint32) (isolation.Exit, error) {
+	c, err := k.find(id)
+	if err != nil {
+		return isolation.Exit{Job: 1, Code: -1, Lost: true}, nil
+	}
+	select {
+	case <-c.ended:
+	case <-c.dead:
+	case <-ctx.Done():
+		return isolation.Exit{}, context.Cause(ctx)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c.exit == nil {
+		return isolation.Exit{Job: 1, Code: -1, Lost: true}, nil
+	}
+	return *c.exit, nil
+}
+
+// WaitOOM returns when a process was killed for want of memory.
+func (k *Kernel) WaitOOM(ctx context.Context, id string, _ uint64) (uint64, error) {
+	c, err := k.find(id)
+	if err != nil {
+		return 0, isolation.ErrGone
+	}
+	select {
+	case <-c.oom:
+		return 1, nil
+	case <-c.dead:
+		return 0, isolation.ErrGone
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
+// Stop ends every job: at once, or after grace where it ignores SIGTERM.
+func (k *Kernel) Stop(ctx context.Context, id string, grace time.Duration) error {
+	if err := k.fault("stop", id); err != nil {
+		return err
+	}
+	c, err := k.find(id)
+	if err != nil {
+		return nil
+	}
+	if c.act.Stubborn {
+		select {
+		case <-time.After(grace):
+		case <-c.dead:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	k.Exit(id, isolation.Exit{Job: 1, Code: -1, Signal: 15})
+	return nil
+}
+
+// Destroy kills every process and has the ports refuse.
+func (k *Kernel) Destroy(ctx context.Context, id string) error {
+	if err := k.fault("destroy", id); err != nil {
+		return err
+	}
+	if err := pause(ctx, destroyTakes); err != nil {
+		return err
+	}
+	k.KillInit(id)
+	k.with(id, func(c *container) { c.refusing = true })
+	return nil
+}
+
+// Release takes back what Destroy left.
+func (k *Kernel) Release(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		if err := k.fault("release", id); err != nil {
+			return err
+		}
+	}
+	if err := pause(ctx, releaseTakes); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, id := range ids {
+		if c, ok := k.containers[id]; ok && c.alive {
+			k.violate("container %s released alive", id)
+		}
+		delete(k.containers, id)
+	}
+	return nil
+}
+
+// Usage is what a job uses: always the same.
+func (k *Kernel) Usage(_ context.Context, id string) (isolation.Usage, error) {
+	if _, err := k.find(id); err != nil {
+		return isolation.Usage{}, err
+	}
+	return isolation.Usage{MemoryBytes: 1 << 20, CPU: time.Second, DiskBytes: 4096, Pids: 1}, nil
+}
+
+// ErrRefused is what a probe of a closed port gets.
+var ErrRefused = errors.New("connection refused")
+
+// Probe finds the container by its address.
+func (k *Kernel) Probe(_ context.Context, address netip.AddrPort) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.containers {
+		if k.status(c).PeerIP == address.Addr() && c.open && c.alive && !c.refusing {
+			return nil
+		}
+	}
+	return ErrRefused
+}
+
+// Containers lists all, by id.
+func (k *Kernel) Containers(context.Context) ([]isolation.Spec, error) {
+	if err := k.fault("containers", ""); err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var specs []isolation.Spec
+	for _, c := range k.containers {
+		specs = append(specs, c.spec)
+	}
+	slices.SortFunc(specs, func(a, b isolation.Spec) int { return cmp.Compare(a.ID, b.ID) })
+	return specs, nil
+}
+
+// Exit ends a container's job as its application would.
+func (k *Kernel) Exit(id string, exit isolation.Exit) {
+	k.with(id, func(c *container) {
+		if c.exit != nil || !c.alive {
+			return
+		}
+		exit.Job, exit.OOMKills = c.job, c.kills
+		c.exit, c.open = &exit, false
+		close(c.ended)
+	})
+}
+
+// OOMKill has the kernel kill one of the container's processes; main says
+// whether it was the job's own.
+func (k *Kernel) OOMKill(id string, main bool) {
+	k.with(id, func(c *container) {
+		if c.kills++; c.kills == 1 {
+			close(c.oom)
+		}
+	})
+	if main {
+		k.Exit(id, isolation.Exit{Code: -1, Signal: 9})
+	}
+}
+
+// KillInit kills PID 1, and with it everything inside.
+func (k *Kernel) KillInit(id string) {
+	k.with(id, func(c *container) {
+		if c.alive {
+			c.alive, c.open = false, false
+			close(c.dead)
+		}
+	})
+}
+
+func (k *Kernel) violate(format string, args ...any) {
+	k.violations = append(k.violations, fmt.Sprintf(format, args...))
+}
+
+// Violations are the promises that the tree broke.
+func (k *Kernel) Violations() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.violations)
+}
+
+// Created is how many containers were ever made.
+func (k *Kernel) Created() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.created
+}
+
+// Serving lists the containers whose job runs, by id.
+func (k *Kernel) Serving() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var ids []string
+	for id, c := range k.containers {
+		if c.alive && c.exit == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Behaviour is what an application does, written as its start command:
+// "serve", "serve after 3s", "deaf", "exit 7 after 1s", "stubborn".
+type Behaviour struct {
+	Opens    time.Duration // until it listens
+	Deaf     bool          // it never listens
+	Ends     time.Duration // until it ends by itself; 0: never
+	Exit     isolation.Exit
+	Stubborn bool // it ignores SIGTERM
+}
+
+func behaviourOf(job isolation.Job) (b Behaviour) {
+	words := strings.Fields(strings.Join(job.Argv, " "))
+	b.Opens = time.Millisecond
+	for i, word := range words {
+		switch word {
+		case "deaf":
+			b.Deaf = true
+		case "stubborn":
+			b.Stubborn = true
+		case "exit":
+			fmt.Sscan(words[i+1], &b.Exit.Code)
+			b.Ends, b.Deaf = time.Millisecond, true
+		case "after":
+			d, err := time.ParseDuration(words[i+1])
+			if err != nil {
+				panic(fmt.Sprintf("model: start command %q: %v", job.Argv, err))
+			}
+			if b.Ends > 0 {
+				b.Ends, b.Deaf = d, false
+			} else {
+				b.Opens = d
+			}
+		}
+	}
+	return b
+}

@@ -1,0 +1,155 @@
+package model
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// Droplets is a cache in memory. A droplet whose SHA1 is in Wrong can't be had.
+type Droplets struct {
+	Takes time.Duration
+	Wrong map[string]bool
+
+	mu      sync.Mutex
+	fetches int
+	cached  map[string]bool
+}
+
+// ErrDigest is what a wrong droplet gets.
+var ErrDigest = errors.New("the droplet's digest is wrong")
+
+// Fetch takes its time the first time only.
+func (d *Droplets) Fetch(ctx context.Context, m messaging.Droplet) (actors.Droplet, error) {
+	d.mu.Lock()
+	known := d.cached[m.SHA1]
+	if !known {
+		d.fetches++
+	}
+	d.mu.Unlock()
+	if !known {
+		if err := pause(ctx, d.Takes); err != nil {
+			return actors.Droplet{}, err
+		}
+	}
+	if d.Wrong[m.SHA1] {
+		return actors.Droplet{}, ErrDigest
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cached == nil {
+		d.cached = map[string]bool{}
+	}
+	d.cached[m.SHA1] = true
+	return actors.Droplet{Digest: "sha1-" + m.SHA1, Layer: "/droplets/" + m.SHA1}, nil
+}
+
+// Fetches is how many downloads there were.
+func (d *Droplets) Fetches() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.fetches
+}
+
+// Evict drops what isn't to be kept.
+func (d *Droplets) Evict(_ context.Context, keep []string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for sha1 := range d.cached {
+		if !slices.Contains(keep, "sha1-"+sha1) {
+			delete(d.cached, sha1)
+		}
+	}
+	return nil
+}
+
+// Output follows nothing and keeps nothing; it ends when the job does.
+type Output struct{}
+
+// Follow returns when done is closed.
+func (Output) Follow(ctx context.Context, _ actors.OutputSource, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Tail has no lines.
+func (Output) Tail(context.Context, string, int, int) ([]messaging.LogLine, error) { return nil, nil }
+
+// Forget has nothing to forget.
+func (Output) Forget(string) {}
+
+// Planner plans the least that the model needs.
+type Planner struct{}
+
+// Plan refuses what has no start command.
+func (Planner) Plan(p actors.Placement, start messaging.StartInstance, d actors.Droplet) (isolation.Spec, isolation.Job, error) {
+	if start.StartCommand == "" {
+		return isolation.Spec{}, isolation.Job{}, actors.ErrNoStartCommand
+	}
+	spec := isolation.Spec{
+		ID: p.Container, Slot: p.Slot, Epoch: p.Epoch, Owner: isolation.OwnerInstance, Tenant: p.Instance, Created: p.Started,
+		Rootfs:  isolation.Rootfs{Layers: []string{d.Layer}},
+		Network: isolation.Network{Ports: []isolation.PortMap{{Host: p.Port, Container: p.Port}}},
+	}
+	return spec, isolation.Job{Number: 1, Argv: []string{start.StartCommand}}, nil
+}
+
+// Store is a store in memory. What is in it outlives any number of trees.
+type Store struct {
+	mu      sync.Mutex
+	records map[string]actors.Record
+}
+
+// Put keeps a record.
+func (s *Store) Put(r actors.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.records == nil {
+		s.records = map[string]actors.Record{}
+	}
+	s.records[r.Instance] = r
+}
+
+// Get finds a record.
+func (s *Store) Get(instance string) (actors.Record, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.records[instance]
+	return r, ok
+}
+
+// Remove drops a record.
+func (s *Store) Remove(instance string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.records, instance)
+}
+
+// All returns every record in order.
+func (s *Store) All() []actors.Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []actors.Record
+	for _, r := range s.records {
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b actors.Record) int {
+		return cmp.Or(cmp.Compare(a.Start.Application, b.Start.Application),
+			cmp.Compare(a.Start.Index, b.Start.Index), cmp.Compare(a.Instance, b.Instance))
+	})
+	return all
+}
+
+// Flush has nothing to write.
+func (s *Store) Flush(context.Context) error { return nil }

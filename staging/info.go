@@ -1,0 +1,62 @@
+package staging
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	// startup is a first-generation droplet's start script (wire/dea.md d.2).
+	startup = "startup"
+	// infoName is what a stager says of the droplet.
+	infoName = "staging_info.yml"
+	// infoMax bounds infoName; a start command is a line or two.
+	infoMax = 64 << 10
+)
+
+// info is what is used of infoName.
+type info struct {
+	Buildpack    string `yaml:"detected_buildpack,omitempty"`
+	StartCommand string `yaml:"start_command,omitempty"`
+}
+
+// readInfo reads what a droplet says of itself. A droplet without infoName
+// says nothing, which is no error.
+func readInfo(droplet *os.Root) (info, error) {
+	var i info
+	found, err := droplet.Lstat(infoName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return i, nil
+	}
+	if err != nil {
+		return i, err
+	}
+	if !found.Mode().IsRegular() {
+		return i, &EntryError{infoName, "has to be a file"}
+	}
+	if found.Size() > infoMax {
+		return i, &LimitError{What: "bytes of " + infoName, Max: infoMax}
+	}
+	text, err := droplet.ReadFile(infoName)
+	if err != nil {
+		return i, err
+	}
+	if err := yaml.Unmarshal(text, &i); err != nil {
+		return i, fmt.Errorf("%s is wrong: %w", infoName, err)
+	}
+	if strings.ContainsRune(i.StartCommand, 0) {
+		return i, fmt.Errorf("%s is wrong: start_command has a zero byte", infoName)
+	}
+	return i, nil
+}
+
+// hasStartup says whether there is a start script of the first generation.
+func hasStartup(droplet *os.Root) bool {
+	found, err := droplet.Lstat(startup)
+	return err == nil && found.Mode().IsRegular()
+}

@@ -76,7 +76,9 @@ func (j *janitor) Receive(c *kit.Context[janitorMessage], m janitorMessage) erro
 func (j *janitor) sweep(specs []isolation.Spec) {
 	known := map[string]bool{}
 	for _, r := range j.w.Store.All() {
-		known[r.Placement.Container] = true
+		if r.State != messaging.Crashed { // nobody wants a crashed instance's container
+			known[r.Placement.Container] = true
+		}
 	}
 	first := j.suspect == nil // at the node's start nobody else is at work yet
 	suspect := map[string]bool{}

@@ -183,6 +183,7 @@ func (c *cell) bury() {
 	if dropped := c.mailbox.close(); dropped > 0 {
 		c.logger().Debug("messages dropped: the actor has stopped", "messages", dropped)
 	}
+	c.sys.remove(c)
 	c.mu.Lock()
 	c.gone = true
 	watchers := c.watchers
@@ -197,7 +198,6 @@ func (c *cell) bury() {
 	for _, w := range watchers {
 		w.tell(c)
 	}
-	c.sys.remove(c)
 }
 
 // post puts a letter into the mailbox.

@@ -120,7 +120,7 @@ func (in *incarnation) end() {
 func (in *incarnation) addTimer(d time.Duration, f func(*timer)) *timer {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.ended {
+	if in.ended || in.cell.sys.closed.Load() {
 		return nil
 	}
 	t := &timer{}

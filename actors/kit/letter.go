@@ -41,6 +41,7 @@ func (t *typed[M]) up() error { return t.actor.Up(&t.context) }
 func (t *typed[M]) down()     { t.actor.Down(&t.context) }
 
 func (t *typed[M]) receive(l delivery) error {
+	t.context.in.message = lifecycle("then") // should making it fail
 	m, ok := l.(*letter[M]).open()
 	if !ok {
 		return nil

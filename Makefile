@@ -1,0 +1,43 @@
+# Short targets without logic: each is the plain command, for whoever would
+# rather type it. What needs root says so.
+
+PROGRAMS = ./cmd/deacon ./cmd/deacon-init ./examples/demo ./testsuite/leftovers
+
+.PHONY: build droplets demo test test-root check bench fuzz fmt setup
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/ $(PROGRAMS)
+
+droplets: build
+	$(MAKE) --no-print-directory -C examples
+
+# A node, NATS and two applications on this machine until Ctrl-C; ONCE=1 ends by itself.
+demo: setup droplets
+	@bin/demo $(if $(ONCE),-once)
+
+# All tests. Root tests build their own namespaces, so packages may run side by side.
+test: setup build
+	DEACON_BIN=$(CURDIR)/bin go test -p 2 -timeout 12m ./...
+
+# Only the tests that touch the kernel.
+test-root: setup build
+	DEACON_BIN=$(CURDIR)/bin go test -p 2 -timeout 12m -count 1 ./isolation/... ./agent/... ./testsuite/...
+
+check:
+	tools/gofmt-check
+	go vet ./...
+	go test ./testsuite/tidy
+
+bench: build
+	tools/setup bench
+	go run ./testsuite/bench $(if $(JSON),-json $(JSON))
+
+# Every fuzz test for a while each: make fuzz TIME=1m
+fuzz:
+	tools/fuzz $(or $(TIME),10s)
+
+fmt:
+	gofmt -w $$(git ls-files '*.go')
+
+setup:
+	@tools/setup test

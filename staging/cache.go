@@ -170,8 +170,7 @@ func (c *Cache) recall(name string) *known {
 		delete(c.known, name)
 		return nil
 	}
-	k := c.known[name]
-	if k != nil && os.SameFile(k.file, file) && k.file.ModTime().Equal(file.ModTime()) && k.file.Size() == file.Size() {
+	if k := c.known[name]; k != nil && k.unchanged(file) {
 		return k
 	}
 	delete(c.known, name)
@@ -179,9 +178,13 @@ func (c *Cache) recall(name string) *known {
 	if err != nil {
 		return nil
 	}
-	k = &known{record: r, file: file}
+	k := &known{record: r, file: file}
 	c.known[name] = k
 	return k
+}
+
+func (k *known) unchanged(file fs.FileInfo) bool {
+	return os.SameFile(k.file, file) && k.file.ModTime().Equal(file.ModTime()) && k.file.Size() == file.Size()
 }
 
 func (c *Cache) droplet(r record) Droplet {

@@ -50,7 +50,7 @@ func TestADropletSaysHowItStarts(t *testing.T) {
 		command string
 		startup bool
 	}{
-		"command":        {droplet(t, "detected_buildpack: Go\nstart_command: \"./run --port $PORT\"\n"), "./run --port $PORT", false},
+		"command":        {droplet(t, "start_command: \"./run --port $PORT\"\n"), "./run --port $PORT", false},
 		"several lines":  {droplet(t, "start_command: |\n  a\n  b\n"), "a\nb\n", false},
 		"json":           {droplet(t, `{"start_command": "run", "unknown": [1]}`), "run", false},
 		"null":           {droplet(t, "start_command: null\n"), "", false},
@@ -83,8 +83,9 @@ func TestAWrongDescriptionIsCalledThat(t *testing.T) {
 		"a list":    "- start_command\n",
 		"a mapping": "start_command: {a: b}\n",
 		"zero byte": "start_command: \"a\\0b\"\n",
-		"aliases": "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
-			"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nstart_command: *e\n",
+		"aliases": "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\n" +
+			"c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n" +
+			"e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nstart_command: *e\n",
 	} {
 		_, err := c.Fetch(t.Context(), s.add(droplet(t, text)))
 		if err == nil || !strings.Contains(err.Error(), infoName+" is wrong") {
@@ -96,11 +97,13 @@ func TestAWrongDescriptionIsCalledThat(t *testing.T) {
 
 func TestWhatIsDamagedIsFetchedAgain(t *testing.T) {
 	for name, damage := range map[string]func(folder string) error{
-		"no record":      func(f string) error { return os.Remove(filepath.Join(f, recordName)) },
-		"no layer":       func(f string) error { return os.RemoveAll(filepath.Join(f, layerName)) },
-		"no application": func(f string) error { return os.RemoveAll(filepath.Join(f, layerName, vcapHome, "app")) },
-		"torn record":    func(f string) error { return os.Truncate(filepath.Join(f, recordName), 20) },
-		"empty record":   func(f string) error { return os.Truncate(filepath.Join(f, recordName), 0) },
+		"no record": func(f string) error { return os.Remove(filepath.Join(f, recordName)) },
+		"no layer":  func(f string) error { return os.RemoveAll(filepath.Join(f, layerName)) },
+		"no application": func(f string) error {
+			return os.RemoveAll(filepath.Join(f, layerName, vcapHome, "app"))
+		},
+		"torn record":  func(f string) error { return os.Truncate(filepath.Join(f, recordName), 20) },
+		"empty record": func(f string) error { return os.Truncate(filepath.Join(f, recordName), 0) },
 		"other record": func(f string) error {
 			return os.WriteFile(filepath.Join(f, recordName), []byte(`{"name":"sha1-0"}`), 0o600)
 		},
@@ -210,8 +213,9 @@ func TestASuccessorEvictsWhatItDoesNotKnow(t *testing.T) {
 func TestWhatADeadAgentLeftHalfMadeIsSwept(t *testing.T) {
 	c, s := openCache(t, Options{}), newStore(t)
 	d := mustFetch(t, c, s.add(droplet(t, "")))
-	for _, name := range []string{fetchPrefix + "123/layer/home/vcap/app", asidePrefix + d.Digest + "-9/layer"} {
-		if err := os.MkdirAll(filepath.Join(c.dir, name), 0o700); err != nil {
+	half, aside := filepath.Join(c.dir, fetchPrefix+"123"), filepath.Join(c.dir, asidePrefix+d.Digest+"-9")
+	for _, folder := range []string{half, aside} {
+		if err := os.MkdirAll(filepath.Join(folder, "layer/home/vcap/app"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -221,7 +225,7 @@ func TestWhatADeadAgentLeftHalfMadeIsSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What was set aside may be in use still; only Evict knows.
-	if exists(filepath.Join(c.dir, fetchPrefix+"123")) || !exists(filepath.Join(c.dir, asidePrefix+d.Digest+"-9")) {
+	if exists(half) || !exists(aside) {
 		names, _ := c.list()
 		t.Errorf("the cache holds %v", names)
 	}

@@ -65,7 +65,7 @@ func loadRecord(folder, bootID string) (record, error) {
 		return r, fmt.Errorf("%w: %s is no record of this droplet", errDamaged, path)
 	}
 	if r.BootID != bootID && !isSettled(folder) {
-		return r, fmt.Errorf("%w: %s may not have reached the disk before the machine went down", errDamaged, folder)
+		return r, fmt.Errorf("%w: %s may not have been on the disk when the machine went down", errDamaged, folder)
 	}
 	return r, nil
 }

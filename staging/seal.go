@@ -139,5 +139,6 @@ func folderHeader(name string) *tar.Header {
 }
 
 func fileHeader(name string, mode fs.FileMode, size int64) *tar.Header {
-	return &tar.Header{Typeflag: tar.TypeReg, Name: "./" + name, Mode: int64(mode.Perm()), Size: size, ModTime: sealed}
+	return &tar.Header{Typeflag: tar.TypeReg, Name: "./" + name, Mode: int64(mode.Perm()), Size: size,
+		ModTime: sealed}
 }

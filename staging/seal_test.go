@@ -18,7 +18,9 @@ import (
 func application(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, mode := range map[string]fs.FileMode{"run": 0o755, "lib/b/data": 0o640, "lib/a": 0o444, "odd name \xff": 0o600} {
+	for name, mode := range map[string]fs.FileMode{
+		"run": 0o755, "lib/b/data": 0o640, "lib/a": 0o444, "odd name \xff": 0o600,
+	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -41,7 +43,8 @@ func application(t testing.TB) string {
 func TestASealedFolderBecomesADroplet(t *testing.T) {
 	for _, zstd := range []bool{false, true} {
 		var out bytes.Buffer
-		sums, err := Seal(&out, application(t), Info{StartCommand: "./run: \"it\"\n", Buildpack: "none", Zstd: zstd})
+		info := Info{StartCommand: "./run: \"it\"\n", Buildpack: "none", Zstd: zstd}
+		sums, err := Seal(&out, application(t), info)
 		if err != nil {
 			t.Fatal(err)
 		}

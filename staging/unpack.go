@@ -33,6 +33,7 @@ func unpack(body *bufio.Reader, l *layer) error {
 	}
 	defer done()
 	out, in := io.Pipe()
+	defer out.Close() // also if untar panics: the other side must not wait for ever
 	var reading sync.WaitGroup
 	reading.Go(func() { in.CloseWithError(pump(in, plain, l.sizeMax)) })
 	err = untar(bufio.NewReaderSize(out, copySize), l)

@@ -52,50 +52,52 @@ func TestEveryCompressionMakesTheSameTree(t *testing.T) {
 }
 
 func TestHostileArchivesAreRefusedByTheEntrysName(t *testing.T) {
-	file := func(name string) tar.Header {
-		return tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: 1}
-	}
+	type entries = []tar.Header
+	file := func(name string) tar.Header { return tar.Header{Typeflag: tar.TypeReg, Name: name, Size: 1} }
 	dir := func(name string) tar.Header { return tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755} }
-	link := func(kind byte, name, to string) tar.Header {
-		return tar.Header{Typeflag: kind, Name: name, Linkname: to}
+	soft := func(name, to string) tar.Header {
+		return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to}
+	}
+	hard := func(name, to string) tar.Header {
+		return tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: to}
 	}
 	long := strings.Repeat("n", componentMax+1)
 	for name, hostile := range map[string]struct {
 		entry   string
-		headers []tar.Header
+		headers entries
 	}{
-		"climbs":                  {"../evil", []tar.Header{file("../evil")}},
-		"climbs below":            {"app/../../evil", []tar.Header{dir("app"), file("app/../../evil")}},
-		"climbs and comes back":   {"./app/../run", []tar.Header{file("./app/../run")}},
-		"absolute":                {"/etc/evil", []tar.Header{file("/etc/evil")}},
-		"through a symlink":       {"app/out/evil", []tar.Header{link(tar.TypeSymlink, "app/out", "/tmp"), file("app/out/evil")}},
-		"through an inner link":   {"a/b/evil", []tar.Header{dir("c"), link(tar.TypeSymlink, "a/b", "../c"), file("a/b/evil")}},
-		"far through a symlink":   {"o/a/b/evil", []tar.Header{link(tar.TypeSymlink, "o", "/tmp"), file("o/a/b/evil")}},
-		"folder over a symlink":   {"out", []tar.Header{link(tar.TypeSymlink, "out", "/tmp"), dir("out")}},
-		"file over a symlink":     {"out", []tar.Header{link(tar.TypeSymlink, "out", "/tmp/evil"), file("out")}},
-		"through a file":          {"f/x", []tar.Header{file("f"), file("f/x")}},
-		"hard link outside":       {"passwd", []tar.Header{link(tar.TypeLink, "passwd", "/etc/passwd")}},
-		"hard link climbs":        {"passwd", []tar.Header{link(tar.TypeLink, "passwd", "../../../../etc/passwd")}},
-		"hard link via a symlink": {"p", []tar.Header{link(tar.TypeSymlink, "o", "/etc"), link(tar.TypeLink, "p", "o/passwd")}},
-		"hard link to a symlink":  {"p", []tar.Header{link(tar.TypeSymlink, "o", "/etc/passwd"), link(tar.TypeLink, "p", "o")}},
-		"hard link to a folder":   {"p", []tar.Header{dir("o"), link(tar.TypeLink, "p", "o")}},
-		"hard link to later":      {"p", []tar.Header{link(tar.TypeLink, "p", "q"), file("q")}},
-		"hard link to itself":     {"p", []tar.Header{link(tar.TypeLink, "p", "p")}},
-		"character device":        {"null", []tar.Header{{Typeflag: tar.TypeChar, Name: "null", Devmajor: 1, Devminor: 3}}},
-		"overlay whiteout":        {"app/w", []tar.Header{{Typeflag: tar.TypeChar, Name: "app/w"}}},
-		"block device":            {"disk", []tar.Header{{Typeflag: tar.TypeBlock, Name: "disk", Devmajor: 8}}},
-		"fifo":                    {"pipe", []tar.Header{{Typeflag: tar.TypeFifo, Name: "pipe"}}},
-		"unknown type":            {"odd", []tar.Header{{Typeflag: 'Z', Name: "odd"}}},
-		"file twice":              {"app/run", []tar.Header{file("app/run"), file("./app//run")}},
-		"folder twice":            {"app", []tar.Header{dir("app"), dir("./app/")}},
-		"folder where a file is":  {"app", []tar.Header{file("app"), dir("app")}},
-		"app is a file":           {"app", []tar.Header{file("app")}},
-		"logs is a symlink":       {"logs", []tar.Header{link(tar.TypeSymlink, "logs", "/var/log")}},
-		"long component":          {long[:255], []tar.Header{file(long)}},
-		"long name":               {strings.Repeat("d/", 120), []tar.Header{file(strings.Repeat("d/", nameMax/2) + "x")}},
-		"info is a symlink":       {infoName, []tar.Header{link(tar.TypeSymlink, infoName, "/etc/passwd")}},
-		"info is a folder":        {infoName, []tar.Header{dir(infoName)}},
-		"droplet is a file":       {"./", []tar.Header{{Typeflag: tar.TypeSymlink, Name: "./", Linkname: "/etc"}}},
+		"climbs":                  {"../evil", entries{file("../evil")}},
+		"climbs below":            {"app/../../evil", entries{dir("app"), file("app/../../evil")}},
+		"climbs and comes back":   {"./app/../run", entries{file("./app/../run")}},
+		"absolute":                {"/etc/evil", entries{file("/etc/evil")}},
+		"through a symlink":       {"app/out/evil", entries{soft("app/out", "/tmp"), file("app/out/evil")}},
+		"through an inner link":   {"a/b/evil", entries{dir("c"), soft("a/b", "../c"), file("a/b/evil")}},
+		"far through a symlink":   {"o/a/b/evil", entries{soft("o", "/tmp"), file("o/a/b/evil")}},
+		"folder over a symlink":   {"out", entries{soft("out", "/tmp"), dir("out")}},
+		"file over a symlink":     {"out", entries{soft("out", "/tmp/evil"), file("out")}},
+		"through a file":          {"f/x", entries{file("f"), file("f/x")}},
+		"hard link outside":       {"passwd", entries{hard("passwd", "/etc/passwd")}},
+		"hard link climbs":        {"passwd", entries{hard("passwd", "../../../../etc/passwd")}},
+		"hard link via a symlink": {"p", entries{soft("o", "/etc"), hard("p", "o/passwd")}},
+		"hard link to a symlink":  {"p", entries{soft("o", "/etc/passwd"), hard("p", "o")}},
+		"hard link to a folder":   {"p", entries{dir("o"), hard("p", "o")}},
+		"hard link to later":      {"p", entries{hard("p", "q"), file("q")}},
+		"hard link to itself":     {"p", entries{hard("p", "p")}},
+		"character device":        {"null", entries{{Typeflag: tar.TypeChar, Name: "null", Devmajor: 1}}},
+		"overlay whiteout":        {"app/w", entries{{Typeflag: tar.TypeChar, Name: "app/w"}}},
+		"block device":            {"disk", entries{{Typeflag: tar.TypeBlock, Name: "disk", Devmajor: 8}}},
+		"fifo":                    {"pipe", entries{{Typeflag: tar.TypeFifo, Name: "pipe"}}},
+		"unknown type":            {"odd", entries{{Typeflag: 'Z', Name: "odd"}}},
+		"file twice":              {"app/run", entries{file("app/run"), file("./app//run")}},
+		"folder twice":            {"app", entries{dir("app"), dir("./app/")}},
+		"folder where a file is":  {"app", entries{file("app"), dir("app")}},
+		"app is a file":           {"app", entries{file("app")}},
+		"logs is a symlink":       {"logs", entries{soft("logs", "/var/log")}},
+		"long component":          {long[:255], entries{file(long)}},
+		"long name":               {"d/d/d/", entries{file(strings.Repeat("d/", nameMax/2) + "x")}},
+		"info is a symlink":       {infoName, entries{soft(infoName, "/etc/passwd")}},
+		"info is a folder":        {infoName, entries{dir(infoName)}},
+		"droplet is a file":       {"./", entries{{Typeflag: tar.TypeSymlink, Name: "./", Linkname: "/etc"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := openCache(t, Options{})
@@ -122,6 +124,8 @@ func TestArchivesBeyondABoundAreRefusedByTheBoundsName(t *testing.T) {
 		many = append(many, tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("f%d", i)})
 	}
 	big := tar.Header{Typeflag: tar.TypeReg, Name: "big", Size: 1 << 20}
+	deep := tar.Header{Typeflag: tar.TypeReg, Name: strings.Repeat("d/", 100) + "f"}
+	padded := append(tarOf(t, many[0]), make([]byte, 1<<20)...)
 	text, _ := described(strings.Repeat("#", infoMax+1))
 	for name, c := range map[string]struct {
 		bound   string
@@ -129,9 +133,9 @@ func TestArchivesBeyondABoundAreRefusedByTheBoundsName(t *testing.T) {
 		content []byte
 	}{
 		"entries":          {"entries", Options{EntriesMax: 100}, gzipped(t, tarOf(t, many...))},
-		"implicit folders": {"entries", Options{EntriesMax: 100}, tarOf(t, tar.Header{Typeflag: tar.TypeReg, Name: strings.Repeat("d/", 100) + "f"})},
+		"implicit folders": {"entries", Options{EntriesMax: 100}, tarOf(t, deep)},
 		"bomb":             {"unpacked", Options{SizeMax: 1 << 19}, gzipped(t, tarOf(t, big))},
-		"zeros at the end": {"unpacked", Options{SizeMax: 1 << 19}, gzipped(t, append(tarOf(t, many[0]), make([]byte, 1<<20)...))},
+		"zeros at the end": {"unpacked", Options{SizeMax: 1 << 19}, gzipped(t, padded)},
 		"headers alone":    {"unpacked", Options{SizeMax: 4 << 10}, zstded(t, tarOf(t, many...))},
 		"sparse bomb":      {"unpacked", Options{SizeMax: 1 << 30}, gzipped(t, sparse(2<<30))},
 		"body":             {"body", Options{SizeMax: 1 << 19}, bytes.Repeat([]byte("noise "), 1<<18)},

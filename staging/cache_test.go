@@ -191,6 +191,22 @@ func TestEvictLeavesWhatIsKeptAndWhatWasJustHandedOut(t *testing.T) {
 	}
 }
 
+// A start may find a droplet in the cache at the moment in which Evict is told
+// that nobody uses it.
+func TestACachedDropletIsSparedWhenItIsHandedOutAgain(t *testing.T) {
+	c, s := openCache(t, Options{}), newStore(t)
+	source := s.add(droplet(t, ""))
+	d := mustFetch(t, c, source)
+	evict(t, c)
+	mustFetch(t, c, source)
+
+	evict(t, c)
+
+	if !exists(d.Layer) || s.asked.Load() != 1 {
+		t.Errorf("there: %v, %d downloads", exists(d.Layer), s.asked.Load())
+	}
+}
+
 func TestASuccessorEvictsWhatItDoesNotKnow(t *testing.T) {
 	c, s := openCache(t, Options{}), newStore(t)
 	source := s.add(droplet(t, ""))

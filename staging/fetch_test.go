@@ -349,3 +349,17 @@ func TestAFileIsFetchedWhereThatIsAllowed(t *testing.T) {
 		}
 	}
 }
+
+// The digest is that of the bytes on the wire, so a server that says that a
+// .tgz is an encoding of a .tar must not make us decode it.
+func TestABodyIsTakenAsItIsSent(t *testing.T) {
+	content := gzipped(t, droplet(t, ""))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Write(content)
+	}))
+	defer server.Close()
+	source := sourceOf(content)
+	source.URI = server.URL
+	mustFetch(t, openCache(t, Options{}), source)
+}

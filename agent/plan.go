@@ -1,0 +1,210 @@
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"github.com/deacon-agent/deacon/actors"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/isolation/rootfs"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// What every application finds, whatever the message says.
+const (
+	home         = "/home/" + userName
+	userName     = "vcap"
+	language     = "C.UTF-8"
+	searchPath   = "/usr/local/bin:/usr/bin:/bin"
+	ownUmask     = 0o077
+	filesDefault = 1024 // where the message has none
+)
+
+// StackRoot is a stack as it was prepared on this machine.
+type StackRoot struct {
+	Name   string
+	Layers []string // read-only folders, topmost first
+	Binds  []isolation.Bind
+}
+
+// PlannerConfig is what all plans of a node have in common.
+type PlannerConfig struct {
+	Instance Instance
+	Address  netip.Addr   // of the node
+	DNS      []netip.Addr // of the containers
+	Stacks   []StackRoot  // the first is for those that name none
+}
+
+// Planner turns what was asked into what a container is made of.
+type Planner struct{ config PlannerConfig }
+
+var _ actors.Planner = (*Planner)(nil)
+
+// NewPlanner returns the node's planner. There must be a stack.
+func NewPlanner(config PlannerConfig) *Planner { return &Planner{config} }
+
+// Plan says what container and what job an instance becomes. The error is
+// actors.ErrNoStartCommand where nothing says what to run.
+func (p *Planner) Plan(place actors.Placement, start messaging.StartInstance, d actors.Droplet) (
+	isolation.Spec, isolation.Job, error,
+) {
+	spec, err := p.spec(place, start, d)
+	if err != nil {
+		return isolation.Spec{}, isolation.Job{}, fmt.Errorf("agent: plan %s: %w", place.Instance, err)
+	}
+	job, err := p.job(place, start, d)
+	if err != nil {
+		return isolation.Spec{}, isolation.Job{}, fmt.Errorf("agent: plan %s: %w", place.Instance, err)
+	}
+	return spec, job, nil
+}
+
+func (p *Planner) spec(place actors.Placement, start messaging.StartInstance, d actors.Droplet) (isolation.Spec, error) {
+	stack, err := p.stack(start.Stack)
+	if err != nil {
+		return isolation.Spec{}, err
+	}
+	limits, err := p.limits(start.Limits)
+	if err != nil {
+		return isolation.Spec{}, err
+	}
+	egress, err := planEgress(start.Egress)
+	if err != nil {
+		return isolation.Spec{}, err
+	}
+	spec := isolation.Spec{
+		ID: place.Container, Slot: place.Slot, Epoch: place.Epoch,
+		Owner: isolation.OwnerInstance, Tenant: place.Instance, Created: place.Started,
+		Hostname: hostnameOf(place.Instance),
+		Rootfs: isolation.Rootfs{
+			Layers: append([]string{d.Layer}, stack.Layers...),
+			Binds:  stack.Binds,
+		},
+		Limits:  limits,
+		Network: isolation.Network{DNS: p.config.DNS, Egress: egress},
+	}
+	if place.Port != 0 {
+		spec.Network.Ports = []isolation.PortMap{{Host: place.Port, Container: place.Port}}
+	}
+	return spec, nil
+}
+
+func (p *Planner) stack(name string) (StackRoot, error) {
+	if name == "" {
+		return p.config.Stacks[0], nil
+	}
+	names := make([]string, 0, len(p.config.Stacks))
+	for _, s := range p.config.Stacks {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	return StackRoot{}, fmt.Errorf("there is no stack %q, there are: %s", name, strings.Join(names, ", "))
+}
+
+// limits turns the wire's limits into the kernel's (wire/dea.md h). Zero is no
+// limit to the kernel, and on the wire it would be a mistake.
+func (p *Planner) limits(l messaging.ApplicationLimits) (isolation.Limits, error) {
+	const mib = 1 << 20
+	for name, value := range map[string]int64{"mem": l.MemoryMiB, "disk": l.DiskMiB} {
+		if value < 1 || value > sizeMax/mib {
+			return isolation.Limits{}, fmt.Errorf("limits.%s: %d MiB is not between 1 and %d", name, value, sizeMax/mib)
+		}
+	}
+	c := p.config.Instance
+	shares := uint64(l.MemoryMiB / c.MemoryToCPUShareRatio)
+	return isolation.Limits{
+		MemoryBytes: l.MemoryMiB * mib,
+		CPUShares:   min(max(shares, c.CPUSharesMin), c.CPUSharesMax),
+		Pids:        c.Processes,
+		DiskBytes:   l.DiskMiB * mib,
+		DiskInodes:  c.DiskInodes,
+	}, nil
+}
+
+// hostForm is one label of a host name.
+var hostForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+
+// hostnameOf names the container as routers, heartbeats and `deacon ps` name
+// its tenant, so that a host name in an application's log can be looked up.
+// Empty, the box calls it by its id.
+func hostnameOf(instance string) string {
+	if hostForm.MatchString(instance) {
+		return instance
+	}
+	return ""
+}
+
+func (p *Planner) job(place actors.Placement, start messaging.StartInstance, d actors.Droplet) (isolation.Job, error) {
+	system, err := systemEnvironment(place, start, p.config.Address)
+	if err != nil {
+		return isolation.Job{}, err
+	}
+	if err := checkTexts(start); err != nil {
+		return isolation.Job{}, err
+	}
+	script, err := scriptFor(system, start, d)
+	if err != nil {
+		return isolation.Job{}, err
+	}
+	env := []string{"LANG=" + language, "PATH=" + searchPath, "USER=" + userName}
+	job := isolation.Job{
+		Number: 1, Argv: shellArgv(script), Env: append(env, passedOn(start.Environment)...), Dir: home,
+		User:  isolation.User{UID: rootfs.VcapID, GID: rootfs.VcapID},
+		Umask: ownUmask, Files: start.Limits.Files, Procs: uint64(p.config.Instance.Processes),
+		OutputMax: p.config.Instance.OutputMaxBytes,
+	}
+	if job.Files == 0 {
+		job.Files = filesDefault
+	}
+	if size := textSize(job); size > jobTextMax {
+		return isolation.Job{}, fmt.Errorf("the environment and the start command take %d bytes as a script, more than %d",
+			size, jobTextMax)
+	}
+	return job, nil
+}
+
+// scriptFor chooses what is run: the message's command, the droplet's, or what
+// the first generation's droplets have instead.
+func scriptFor(system []setting, start messaging.StartInstance, d actors.Droplet) (string, error) {
+	command := start.StartCommand
+	if command == "" {
+		command = d.StartCommand
+	}
+	switch {
+	case command != "" && (len(command) > argumentMax || strings.ContainsRune(command, 0)):
+		return "", fmt.Errorf("the start command has %d bytes or a zero byte; %d bytes is the most", len(command), argumentMax)
+	case command != "":
+		return startScript(system, start.Environment, command), nil
+	case d.Startup:
+		return startupScript(system, start.Environment), nil
+	}
+	return "", actors.ErrNoStartCommand
+}
+
+// checkTexts refuses what no process can be given. The value isn't shown: it
+// may be a secret.
+func checkTexts(start messaging.StartInstance) error {
+	for _, v := range start.Environment {
+		if strings.ContainsRune(v.Value, 0) || strings.ContainsRune(v.Name, 0) {
+			return fmt.Errorf("the environment variable %q has a zero byte", v.Name)
+		}
+		if size := len(v.Name) + len("=") + len(v.Value); size > argumentMax {
+			return fmt.Errorf("the environment variable %q takes %d bytes; the kernel allows %d", v.Name, size, argumentMax)
+		}
+	}
+	return nil
+}
+
+func textSize(job isolation.Job) int {
+	size := 0
+	for _, texts := range [][]string{job.Argv, job.Env} {
+		for _, text := range texts {
+			size += len(text)
+		}
+	}
+	return size
+}

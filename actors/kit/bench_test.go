@@ -7,9 +7,7 @@ import (
 	"github.com/deacon-agent/deacon/actors/kit"
 )
 
-func counters() kit.Kind[order] {
-	return kit.Kind[order]{Name: "counter", New: func() kit.Actor[order] { return &counter{} }}
-}
+func counters() kit.Kind[line] { return newScript().kind() }
 
 func BenchmarkSystem(b *testing.B) {
 	b.ReportAllocs()
@@ -24,9 +22,9 @@ func BenchmarkTell(b *testing.B) {
 	r := kit.Root(s, "node", counters(), nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		r.Tell(count{})
+		r.Tell(question{})
 	}
-	kit.Ask(b.Context(), r, func(p kit.Reply[int]) order { return count{p} })
+	kit.Ask(b.Context(), r, func(p kit.Reply[int]) line { return question{p} })
 }
 
 func BenchmarkAsk(b *testing.B) {
@@ -35,25 +33,21 @@ func BenchmarkAsk(b *testing.B) {
 	r := kit.Root(s, "node", counters(), nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		kit.Ask(b.Context(), r, func(p kit.Reply[int]) order { return count{p} })
+		kit.Ask(b.Context(), r, func(p kit.Reply[int]) line { return question{p} })
 	}
 }
 
-type nest struct{ reply kit.Reply[int] }
-
-func (nest) order() {}
-
 // nursery spawns an idle child at each message.
 type nursery struct {
-	kit.Base[order]
+	kit.Base[line]
 	names []string
 }
 
-func (a *nursery) Receive(c *kit.Context[order], m order) error {
+func (a *nursery) Receive(c *kit.Context[line], m line) error {
 	name := a.names[0]
 	a.names = a.names[1:]
-	kit.Spawn(c, name, counters(), func(string, error) order { return fail{} })
-	if m, ok := m.(nest); ok {
+	kit.Spawn(c, name, counters(), func(string, error) line { return fail{} })
+	if m, ok := m.(question); ok {
 		m.reply.Send(1)
 	}
 	return nil
@@ -67,16 +61,16 @@ func BenchmarkSpawn(b *testing.B) {
 	for i := range names {
 		names[i] = string(rune('a'+i%26)) + string(rune('0'+i/26%1000)) + string(rune('0'+i/26000%1000))
 	}
-	r := kit.Root(s, "node", kit.Kind[order]{Name: "nursery", New: func() kit.Actor[order] { return &nursery{names: names} }}, nil)
+	r := kit.Root(s, "node", kit.Kind[line]{Name: "nursery", New: func() kit.Actor[line] { return &nursery{names: names} }}, nil)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	b.ReportAllocs()
 	b.ResetTimer()
 	for range b.N {
-		r.Tell(count{})
+		r.Tell(question{})
 	}
-	kit.Ask(b.Context(), r, func(p kit.Reply[int]) order { return nest{p} })
+	kit.Ask(b.Context(), r, func(p kit.Reply[int]) line { return question{p} })
 	b.StopTimer()
 	runtime.GC()
 	runtime.ReadMemStats(&after)

@@ -55,10 +55,7 @@ func (r *restarts) after(failure error, now time.Time, chance float64) (time.Dur
 	}
 	pause := r.budget.PauseMin
 	for range len(r.faults) - 1 {
-		if pause = 2 * pause; pause >= r.budget.PauseMax {
-			pause = r.budget.PauseMax
-			break
-		}
+		pause = min(2*pause, r.budget.PauseMax)
 	}
 	pause += time.Duration((2*chance - 1) * jitter * float64(pause))
 	return min(pause, r.budget.PauseMax), true

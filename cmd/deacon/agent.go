@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/deacon-agent/deacon/agent"
+)
+
+// configDefault is where an installed node has its configuration.
+const configDefault = "/etc/deacon/config.hcl"
+
+// signalsMax is how many signals may wait while the agent is busy; further
+// ones of the same kind would say nothing new.
+const signalsMax = 16
+
+func newAgent(s *session) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run this machine as a node",
+		Long: `Run this machine as a node: take commands from NATS, run applications in
+containers, report on them. It stays in the foreground; let systemd keep it.
+
+Signals: TERM leaves the applications running and ends, so that the next agent
+takes them over (node.on_term = "shutdown" stops them instead). INT and QUIT
+stop every application, then end. The agent may be killed at any moment: the
+applications run on, and the next agent on the same state folder adopts them.
+
+It needs root.`,
+		Example: exampleText("deacon agent", "deacon agent -c ./config.hcl"),
+		GroupID: groupNode,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := s.loadConfig(file)
+			if err != nil {
+				return err
+			}
+			if err := needRoot("deacon agent"); err != nil {
+				return err
+			}
+			signals, stop := forwardSignals()
+			defer stop()
+			// The agent alone decides what a signal means to it, so the
+			// context that ends at the first one is not for it.
+			ctx := context.WithoutCancel(cmd.Context())
+			return agent.Run(ctx, config, agent.Options{
+				Log: agent.NewLog(config.Log, os.Stderr), Signals: signals,
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", configDefault, "configuration file")
+	return cmd
+}
+
+// forwardSignals hands over everything that the agent has a meaning for.
+func forwardSignals() (<-chan os.Signal, func()) {
+	signals := make(chan os.Signal, signalsMax)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	return signals, func() { signal.Stop(signals) }
+}
+
+func needRoot(what string) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	return fail(exitFailed, "run it as root, with sudo for instance",
+		"%s needs root: it makes namespaces, cgroups and mounts", what)
+}

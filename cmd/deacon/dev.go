@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/agent"
+	"github.com/deacon-agent/deacon/cmd/deacon/devnats"
+)
+
+// The dev node keeps out of the way of an installed one on the same machine:
+// it has addresses, ports and user ids of its own.
+const (
+	devUIDBase   = 2_000_000_000
+	devPortFirst = 31000
+	devPortLast  = 31999
+)
+
+var devPool = netip.MustParsePrefix("10.253.240.0/20")
+
+// devAdvertise is short because a person waits for the first offer of room.
+const devAdvertise = time.Second
+
+// devFolderPrefix begins the names of throw-away folders.
+const devFolderPrefix = "deacon-dev-"
+
+type devOptions struct {
+	natsPort int
+	config   string
+	take     string
+}
+
+func newDev(s *session) *cobra.Command {
+	var o devOptions
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a node for trying things out: NATS inside, nothing left behind",
+		Long: `Run a node for trying things out. A NATS server on loopback is inside, the state
+folder is a throw-away one, and applications run on this machine's own /usr, so
+nothing has to be installed or downloaded. Ctrl-C stops every application and
+removes all of it.
+
+NATS listens on port 4222, where every other command of deacon looks first; if
+that is taken it takes another port and says which. A dev node and an installed
+node can run side by side.
+
+It needs root.`,
+		Example: exampleText("sudo deacon dev", "sudo deacon dev --nats-port 4333"),
+		GroupID: groupNode,
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return s.dev(cmd.Context(), o) },
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&o.natsPort, "nats-port", 0, "port for NATS; 0: 4222, or another if that is taken")
+	flags.StringVarP(&o.config, "config", "c", "", "configuration file to start from; its nats block and node.state are not used")
+	flags.StringVar(&o.take, "take", "", "take over what a killed deacon dev left in this folder, and remove it at the end")
+	return cmd
+}
+
+func (s *session) dev(ctx context.Context, o devOptions) (err error) {
+	config, err := s.devConfig(o.config)
+	if err != nil {
+		return err
+	}
+	if err := needRoot("deacon dev"); err != nil {
+		return err
+	}
+	if o.natsPort < 0 || o.natsPort > 65535 {
+		return fail(exitUsage, "", "--nats-port %d is no port", o.natsPort)
+	}
+	for _, left := range abandoned(os.TempDir()) {
+		if left != o.take {
+			s.note("A deacon dev that was killed left %s; deacon dev --take %s takes it over and clears it up.", left, left)
+		}
+	}
+	folder, err := devFolder(o.take)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, discard(folder)) }()
+	server, err := devnats.Start(o.natsPort)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fail(exitFailed, "leave --nats-port out to have a free one chosen", "NATS can't listen: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer server.Stop()
+	config.Node.State = filepath.Join(folder, "state")
+	config.NATS = agent.NATS{Servers: []string{server.URL()}}
+	signals, stop := devSignals()
+	defer stop()
+	return agent.Run(context.WithoutCancel(ctx), config, agent.Options{
+		Log: agent.NewLog(config.Log, os.Stderr), Signals: signals,
+		Ready: func(r agent.Ready) { s.greet(r, server.URL(), folder) },
+	})
+}
+
+func (s *session) devConfig(file string) (agent.Config, error) {
+	config := agent.DefaultConfig()
+	config.Node.UIDBase = devUIDBase
+	config.Network.Pool = devPool
+	config.Network.PortFirst, config.Network.PortLast = devPortFirst, devPortLast
+	config.Intervals.Advertise = devAdvertise
+	if file != "" {
+		var err error
+		if config, err = s.loadConfig(file); err != nil {
+			return config, err
+		}
+	}
+	config.Node.OnTerm = agent.Shutdown
+	return config, nil
+}
+
+// devSignals gives the agent what ends a dev node: a closed terminal ends it
+// as Ctrl-C does.
+func devSignals() (<-chan os.Signal, func()) {
+	raw := make(chan os.Signal, signalsMax)
+	signals := make(chan os.Signal, signalsMax)
+	signal.Notify(raw, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)
+	go func() {
+		for sig := range raw {
+			if sig == syscall.SIGHUP {
+				sig = syscall.SIGTERM
+			}
+			signals <- sig
+		}
+	}()
+	return signals, func() {
+		signal.Stop(raw)
+		close(raw)
+	}
+}
+
+// devFolder makes a throw-away folder, or returns the one to take over.
+func devFolder(take string) (string, error) {
+	if take == "" {
+		return os.MkdirTemp("", devFolderPrefix)
+	}
+	folder, err := filepath.Abs(take)
+	if err != nil {
+		return "", err
+	}
+	// It is removed at the end, so it must be what it is said to be.
+	if match, _ := filepath.Match(devFolderPrefix+"*", filepath.Base(folder)); !match {
+		return "", fail(exitUsage, "", "--take %s: a deacon dev calls its folder %s…", take, devFolderPrefix)
+	}
+	if _, err := os.Stat(filepath.Join(folder, "state")); err != nil {
+		return "", fail(exitNotFound, "", "--take %s: there is no state of a deacon dev: %w", take, err)
+	}
+	return folder, nil
+}
+
+// abandoned lists the folders in temp that dead dev nodes left: those whose
+// state no agent holds the lock of.
+func abandoned(temp string) []string {
+	locks, _ := filepath.Glob(filepath.Join(temp, devFolderPrefix+"*", "state", "lock"))
+	var folders []string
+	for _, name := range locks {
+		lock, err := os.Open(name)
+		if err != nil {
+			continue // its owner has just removed it
+		}
+		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			folders = append(folders, filepath.Dir(filepath.Dir(name)))
+		}
+		lock.Close() // gives the lock back
+	}
+	return folders
+}
+
+// discard removes the folder, unless containers are left that only a node on
+// this folder can take back.
+func discard(folder string) error {
+	left, _ := filepath.Glob(filepath.Join(folder, "state", "containers", "*"))
+	if len(left) > 0 {
+		return fail(exitFailed, "run deacon dev --take "+folder+" and end it with Ctrl-C",
+			"%d containers could not be removed; their records are kept in %s", len(left), folder)
+	}
+	return os.RemoveAll(folder)
+}
+
+// greet says where the node is and what can be typed next.
+func (s *session) greet(r agent.Ready, url, folder string) {
+	if s.json {
+		json.NewEncoder(s.out).Encode(struct {
+			Node   string `json:"node"`
+			NATS   string `json:"nats"`
+			Folder string `json:"folder"`
+		}{r.NodeID, url, folder})
+		return
+	}
+	self := os.Args[0]
+	fmt.Fprintf(s.out, "\nThe node %s is ready; NATS listens on %s\n\nIn another terminal, try:\n", r.NodeID, url)
+	if url != defaultNATS {
+		fmt.Fprintf(s.out, "    export %s=%s\n", natsEnv, url)
+	}
+	fmt.Fprintf(s.out, "    %s run -- python3 -m http.server '$PORT'\n    %s ps\n\n", self, self)
+	fmt.Fprintln(s.out, "Ctrl-C stops every application and leaves nothing behind.")
+}

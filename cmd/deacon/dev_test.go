@@ -1,0 +1,84 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestAnAbandonedDevFolderIsOneWhoseLockNobodyHolds(t *testing.T) {
+	temp := t.TempDir()
+	held := lockFile(t, filepath.Join(temp, devFolderPrefix+"held"))
+	lockFile(t, filepath.Join(temp, devFolderPrefix+"dead")).Close()
+	lockFile(t, filepath.Join(temp, "another-program")).Close()
+	if err := os.Mkdir(filepath.Join(temp, devFolderPrefix+"young"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{filepath.Join(temp, devFolderPrefix+"dead")}
+	for range 2 { // looking must not take the lock
+		if got := abandoned(temp); !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	held.Close()
+}
+
+func lockFile(t *testing.T, folder string) *os.File {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(folder, "state"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.Create(filepath.Join(folder, "state", "lock"))
+	if err == nil {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lock
+}
+
+// What is taken over is removed at the end, so a slip of the pen must not
+// name anything else.
+func TestOnlyADevFolderCanBeTakenOver(t *testing.T) {
+	temp := t.TempDir()
+	good := filepath.Join(temp, devFolderPrefix+"x")
+	lockFile(t, good).Close()
+	lockFile(t, filepath.Join(temp, "home")).Close()
+	if got, err := devFolder(good); err != nil || got != good {
+		t.Errorf("a dev folder: got %s, %v", got, err)
+	}
+	for folder, want := range map[string]string{
+		filepath.Join(temp, "home"):               "calls its folder deacon-dev-",
+		filepath.Join(temp, devFolderPrefix+"no"): "there is no state",
+	} {
+		if _, err := devFolder(folder); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", folder, err, want)
+		}
+	}
+}
+
+func TestAFolderWithContainersIsKept(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), devFolderPrefix+"x")
+	container := filepath.Join(folder, "state", "containers", "abc")
+	if err := os.MkdirAll(container, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := discard(folder); err == nil || !strings.Contains(err.Error(), "1 containers could not be removed") {
+		t.Errorf("with a container: %v", err)
+	}
+	if _, err := os.Stat(container); err != nil {
+		t.Error("the record was removed:", err)
+	}
+	os.Remove(container)
+	if err := discard(folder); err != nil {
+		t.Error("without one:", err)
+	}
+	if _, err := os.Stat(folder); !os.IsNotExist(err) {
+		t.Error("the folder is still there:", err)
+	}
+}

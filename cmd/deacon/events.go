@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/deacon-agent/deacon/messaging/dea"
+)
+
+// watched is what nodes tell, but for the output of applications.
+var watched = []string{
+	dea.SubjectStarted, dea.SubjectAdvertise, dea.SubjectHeartbeat, dea.SubjectShutdown, dea.SubjectExited,
+	dea.SubjectRegister, dea.SubjectUnregister, dea.SubjectInstance, dea.SubjectActor,
+}
+
+type eventsOptions struct {
+	count   int
+	timeout time.Duration
+}
+
+func newEvents(s *session) *cobra.Command {
+	var o eventsOptions
+	cmd := &cobra.Command{
+		Use:   "events [SUBJECT...]",
+		Short: "Watch what nodes tell: heartbeats, routes, states, exits",
+		Long: `Show every message that nodes publish, as it is on the wire, until Ctrl-C. With
+subjects, which may have NATS' wildcards, it shows only those.`,
+		Example: exampleText("deacon events", "deacon events dea.heartbeat --count 1", "deacon events 'router.*' --json"),
+		GroupID: groupApps,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				args = watched
+			}
+			return s.events(cmd.Context(), args, o)
+		},
+	}
+	cmd.Flags().IntVar(&o.count, "count", 0, "end after so many messages; 0: never")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "how long to wait for them; 0: for ever")
+	return cmd
+}
+
+func (s *session) events(ctx context.Context, subjects []string, o eventsOptions) error {
+	if o.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout,
+			fail(exitTimeout, "", "not enough messages within %s", o.timeout))
+		defer cancel()
+	}
+	link, err := s.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer link.close()
+	messages, err := link.hear(ctx, subjects...)
+	if err != nil {
+		return err
+	}
+	for shown := 0; o.count == 0 || shown < o.count; shown++ {
+		select {
+		case m := <-messages:
+			if err := s.showMessage(m); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			if o.count == 0 { // then Ctrl-C is how watching ends
+				return nil
+			}
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+func (s *session) showMessage(m message) error {
+	if !s.json {
+		_, err := fmt.Fprintf(s.out, "%s  %-18s  %s\n", m.at.Format("15:04:05.000"), plain(m.subject), plain(string(m.body)))
+		return err
+	}
+	body := json.RawMessage(m.body)
+	if !json.Valid(m.body) { // anybody may publish anything
+		body, _ = json.Marshal(string(m.body))
+	}
+	return json.NewEncoder(s.out).Encode(struct {
+		Subject string          `json:"subject"`
+		At      time.Time       `json:"at"`
+		Body    json.RawMessage `json:"body"`
+	}{m.subject, m.at, body})
+}

@@ -63,8 +63,8 @@ It needs root.`,
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.natsPort, "nats-port", 0, "port for NATS; 0: 4222, or another if that is taken")
-	flags.StringVarP(&o.config, "config", "c", "", "configuration file to start from; its nats block and node.state are not used")
-	flags.StringVar(&o.take, "take", "", "take over what a killed deacon dev left in this folder, and remove it at the end")
+	flags.StringVarP(&o.config, "config", "c", "", "configuration to start from; its nats block and node.state are not used")
+	flags.StringVar(&o.take, "take", "", "take over the folder of a deacon dev that was killed, and clear it up")
 	return cmd
 }
 

@@ -95,6 +95,7 @@ func (n *wireNode) list(m *nats.Msg) {
 	n.tell(m.Reply, map[string]any{"node": n.name, "instances": n.rows})
 }
 
+// tail answers, and right behind it the application goes on writing.
 func (n *wireNode) tail(m *nats.Msg) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -102,7 +103,11 @@ func (n *wireNode) tail(m *nats.Msg) {
 	json.Unmarshal(m.Data, &question)
 	for _, row := range n.rows {
 		if row["application"] == question.Application {
-			n.tell(m.Reply, map[string]any{"lines": []any{n.line(row, "an old line")}})
+			old := n.line(row, "an old line")
+			n.tell(m.Reply, map[string]any{"lines": []any{old}})
+			subject := fmt.Sprintf("deacon.v1.logs.%s.%d", row["application"], row["index"])
+			n.tell(subject, old) // the follower is behind the tail
+			n.tell(subject, n.line(row, "a new line"))
 		}
 	}
 }

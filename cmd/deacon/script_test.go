@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -35,6 +36,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"nats": startNATS, "node": startNode, "code": expectCode, "awaited": awaitState,
+			"written": awaitText,
 		},
 	})
 }
@@ -72,6 +74,19 @@ func awaitState(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s is not %s", args[0], args[1])
+}
+
+// awaitText waits until a background command has written a text: written FILE TEXT.
+func awaitText(ts *testscript.TestScript, _ bool, args []string) {
+	deadline := time.Now().Add(20 * time.Second)
+	for time.Now().Before(deadline) {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Contains(string(text), args[1]) {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	ts.Fatalf("%s has no %q", args[0], args[1])
 }
 
 func TestEveryCommandHasAHelpTextAndAnExample(t *testing.T) {

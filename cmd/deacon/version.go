@@ -28,9 +28,10 @@ type build struct {
 
 func newVersion(s *session) *cobra.Command {
 	return &cobra.Command{
-		Use:     "version",
-		Short:   "Say which deacon this is",
-		Long:    "Say which deacon this is: its version, the commit that it was built from, the Go\nrelease, and the kernel that it runs on.",
+		Use:   "version",
+		Short: "Say which deacon this is",
+		Long: `Say which deacon this is: its version, the commit that it was built from, the Go
+release, and the kernel that it runs on.`,
 		Example: exampleText("deacon version", "deacon version --json"),
 		GroupID: groupAside,
 		Args:    cobra.NoArgs,

@@ -194,3 +194,16 @@ func FuzzEgress(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkPlan(b *testing.B) {
+	p, place := newTestPlanner(), placed()
+	start := asked()
+	for _, name := range []string{"A", "B", "C", "D", "E", "F", "G", "H"} {
+		start.Environment = append(start.Environment, messaging.Variable{Name: name, Value: strings.Repeat("value $HOME ", 10)})
+	}
+	for b.Loop() {
+		if _, _, err := p.Plan(place, start, actors.Droplet{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -26,6 +26,7 @@ test-root: setup build
 check:
 	tools/gofmt-check
 	go vet ./...
+	go tool -modfile=tools/go.mod staticcheck ./...
 	go test ./testsuite/tidy
 
 bench: build

@@ -70,8 +70,8 @@ func (in *inbound) unsubscribe() {
 	}
 }
 
-// StopListening returns when take is running for the last time no more.
-func (b *Bus) StopListening() {
+// Deafen ends Listen. When it has returned, take is not called any more.
+func (b *Bus) Deafen() {
 	b.mu.Lock()
 	in, service := b.inbound, b.service
 	b.inbound, b.service = nil, nil

@@ -19,6 +19,8 @@ import (
 )
 
 const (
+	// gatherFor is how long a change waits for others while nobody waits for it.
+	gatherFor = 10 * time.Millisecond
 	// durableAfter is how long a change may be kept from the disk itself: a
 	// power failure takes at most that much, a dead agent nothing.
 	durableAfter = time.Second
@@ -52,6 +54,7 @@ type store struct {
 	complain func(error)
 
 	wake    chan struct{} // something was changed
+	hurry   chan struct{} // somebody waits
 	written chan struct{} // something was written
 	closing chan struct{}
 	ended   sync.WaitGroup
@@ -72,7 +75,7 @@ func openStore(state string) (*store, error) {
 	s := &store{
 		dir: filepath.Join(state, instancesDir), sync: syncPath, complain: func(error) {},
 		records: map[string]actors.Record{}, changed: map[string]uint64{}, unsynced: map[string]struct{}{},
-		wake: make(chan struct{}, 1), written: make(chan struct{}, 1), closing: make(chan struct{}),
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), written: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("agent: open the store: %w", err)
@@ -194,7 +197,7 @@ func (s *store) Flush(ctx context.Context) error {
 	f := flush{change: s.changes, done: make(chan error, 1)}
 	s.waiting = append(s.waiting, f)
 	s.mu.Unlock()
-	signal(s.wake)
+	signal(s.hurry)
 	select {
 	case err := <-f.done:
 		return err

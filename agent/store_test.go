@@ -258,6 +258,33 @@ func TestChangesReachTheDiskItselfWithinASecondOrSo(t *testing.T) {
 	})
 }
 
+// What a start changes in a row is one file written once, as soon as somebody waits.
+func TestChangesInARowAreWrittenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mustOpen(t, t.TempDir())
+		start := time.Now()
+		s.Put(recordOf("i0", 0))
+		synctest.Wait()
+		if _, err := os.Stat(filepath.Join(s.dir, "i0")); err == nil {
+			t.Error("the first change was written at once")
+		}
+		s.Put(recordOf("i0", 1))
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("flushing took %s; it waits for no other change", took)
+		}
+		s.Put(recordOf("i1", 1))
+		time.Sleep(gatherFor)
+		synctest.Wait()
+		if _, err := os.Stat(filepath.Join(s.dir, "i1")); err != nil {
+			t.Errorf("nobody waited, and it was not written: %v", err)
+		}
+		mustClose(t, s)
+	})
+}
+
 // Where the disk refuses, whoever waits is told, nothing is forgotten, and it
 // is tried again by itself.
 func TestARefusedWriteIsToldAndTriedAgain(t *testing.T) {

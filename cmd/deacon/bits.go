@@ -58,7 +58,9 @@ func (b *bits) file(o runOptions) (_ string, err error) {
 			return "", err
 		}
 		if !info.IsDir() {
-			b.droplet.SHA1, err = sha1File(o.source)
+			if b.worker, err = isWorker(o.source); err == nil {
+				b.droplet.SHA1, err = sha1File(o.source)
+			}
 			return o.source, err
 		}
 	}

@@ -39,7 +39,8 @@ func (c Config) Resolve() (_ Config, notes []string, err error) {
 		address, ok := outwardAddress()
 		if !ok {
 			address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-			note("the machine has no default route: mapped ports are announced at %s; set node.address otherwise", address)
+			note("the machine has no default route: mapped ports are announced at %s; "+
+				"set node.address otherwise", address)
 		}
 		c.Node.Address = address
 	}

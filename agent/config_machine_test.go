@@ -44,7 +44,8 @@ func TestTheMachineKeepsAReserveOfItsMemory(t *testing.T) {
 		t.Errorf("got %d MiB, %v; want %d", got, err, 16384-512-819)
 	}
 	for _, small := range []string{"MemTotal: 500000 kB\n", "nothing\n"} {
-		if _, err := machineMemory(write(t, "small", small, 0o644)); err == nil || !strings.Contains(err.Error(), "resources") {
+		_, err := machineMemory(write(t, "small", small, 0o644))
+		if err == nil || !strings.Contains(err.Error(), "resources") {
 			t.Errorf("%q: error is %v, want one that names the remedy", small, err)
 		}
 	}

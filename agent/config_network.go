@@ -20,7 +20,8 @@ var unfit = []netip.Prefix{
 func (b *networkBlock) checkPool(r *attributeReader, n Network) {
 	if b.Pool != nil {
 		if n.Pool.Bits() > poolBitsMax {
-			r.fault(b.Pool, "The pool is too small", "\"pool\" is cut into /30s, one a container; %s holds none.", n.Pool)
+			r.fault(b.Pool, "The pool is too small", "\"pool\" is cut into /30s, one a container; "+
+				"%s holds none.", n.Pool)
 		}
 		for _, p := range unfit {
 			if p.Overlaps(n.Pool) {
@@ -50,8 +51,9 @@ func (b *networkBlock) checkPorts(r *attributeReader, n Network) {
 	}
 	e := ephemeralPorts()
 	if n.PortFirst <= e.Last && e.First <= n.PortLast {
-		r.warn(given(b.PortFirst, b.PortLast), "ports %d to %d overlap those that the kernel gives to connections (%d to %d, "+
-			"net.ipv4.ip_local_port_range): a port may be taken when an application should get it",
+		r.warn(given(b.PortFirst, b.PortLast), "ports %d to %d overlap those that the kernel "+
+			"gives to connections (%d to %d, net.ipv4.ip_local_port_range): "+
+			"a port may be taken when an application should get it",
 			n.PortFirst, n.PortLast, e.First, e.Last)
 	}
 }

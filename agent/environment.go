@@ -76,7 +76,9 @@ func vcapApplication(p actors.Placement, start messaging.StartInstance) (string,
 		"application_name": start.Name, "name": start.Name,
 		"application_version": start.Version, "version": start.Version,
 		"application_uris": orEmpty(start.URIs), "uris": orEmpty(start.URIs),
-		"limits": map[string]any{"mem": start.Limits.MemoryMiB, "disk": start.Limits.DiskMiB, "fds": start.Limits.Files},
+		"limits": map[string]any{
+			"mem": start.Limits.MemoryMiB, "disk": start.Limits.DiskMiB, "fds": start.Limits.Files,
+		},
 	}
 	if len(start.VCAPApplication) > 0 {
 		var given map[string]json.RawMessage // numbers keep every digit

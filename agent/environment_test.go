@@ -79,8 +79,10 @@ func (s sandbox) environment(t tester, job isolation.Job) map[string]string {
 }
 
 func placed() actors.Placement {
-	return actors.Placement{Instance: "6a1f0c9e2b7d4c55a0e1f2b3c4d5e6f7", Container: "abcdefghijk", Slot: 7, Epoch: 2, Port: 20007,
-		Started: time.Date(2026, 3, 1, 12, 0, 0, 123, time.FixedZone("CET", 3600))}
+	return actors.Placement{
+		Instance: "6a1f0c9e2b7d4c55a0e1f2b3c4d5e6f7", Container: "abcdefghijk", Slot: 7, Epoch: 2, Port: 20007,
+		Started: time.Date(2026, 3, 1, 12, 0, 0, 123, time.FixedZone("CET", 3600)),
+	}
 }
 
 func asked(variables ...messaging.Variable) messaging.StartInstance {
@@ -96,7 +98,8 @@ func newTestPlanner() *Planner {
 		Instance: DefaultConfig().Instance, Address: netip.MustParseAddr("192.0.2.7"),
 		DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53")},
 		Stacks: []StackRoot{
-			{Name: "host", Layers: []string{"/s/host-1"}, Binds: []isolation.Bind{{Source: "/usr", Target: "/usr", ReadOnly: true}}},
+			{Name: "host", Layers: []string{"/s/host-1"},
+				Binds: []isolation.Bind{{Source: "/usr", Target: "/usr", ReadOnly: true}}},
 			{Name: "lucid64", Layers: []string{"/stacks/lucid64"}},
 		},
 	})
@@ -282,14 +285,18 @@ func TestAValueArrivesAsTheRuleSays(t *testing.T) {
 		{``, ``}, {` two  words `, ` two  words `}, {"line\nline\n\n", "line\nline\n\n"}, {`say "hi"`, `say "hi"`},
 		{`it's`, `it's`}, {`a\b\n\\`, `a\b\n\\`}, {`\"; touch stray; "`, `\"; touch stray; "`}, {`!x * ~ # ;`, `!x * ~ # ;`},
 		{`$OTHER`, `other`}, {`${OTHER}s`, `others`}, {`$NOBODY.`, `.`}, {`$OTHER$OTHER`, `otherother`},
-		{`pa$$word`, `pa$$word`}, {`$1.50`, `$1.50`}, {`^a$`, `^a$`}, {`$?$!$#$@$*$-$0$_`, `$?$!$#$@$*$-$0$_`}, {`$[1+1]`, `$[1+1]`},
+		{`pa$$word`, `pa$$word`}, {`$1.50`, `$1.50`}, {`^a$`, `^a$`},
+		{`$?$!$#$@$*$-$0$_`, `$?$!$#$@$*$-$0$_`}, {`$[1+1]`, `$[1+1]`},
 		{`\$OTHER`, `$OTHER`}, {`\\$OTHER`, `\$OTHER`}, {"\\`x\\`", "`x`"}, {`$'x'$"y"`, `$'x'$"y"`},
 		{`$(echo 1)`, `1`}, {`<$(printf 'a\nb')>`, "<a\nb>"}, {`$(echo "a  b")"`, `a  b"`}, {"`echo 1`2", "12"},
-		{`$(echo ")")$(echo \))`, `))`}, {"$(echo `echo \"1 2\"`)", "1 2"}, {`$(printf 'x\n')` + "\n\n", "x\n\n"}, {`$((1+2))`, `3`},
+		{`$(echo ")")$(echo \))`, `))`}, {"$(echo `echo \"1 2\"`)", "1 2"},
+		{`$(printf 'x\n')` + "\n\n", "x\n\n"}, {`$((1+2))`, `3`},
 		{`${NOBODY:-none}`, `none`}, {`${OTHER:+"$OTHER"}`, `other`}, {`${#OTHER}`, `5`}, {`${OTHER:-'}'}`, `other`},
 		{`$(false)x`, `x`}, {`$(exit 3)x`, `x`},
-		{"`", "`"}, {"a`b", "a`b"}, {`$(`, `$(`}, {`$(echo`, `$(echo`}, {`${`, `${`}, {`${OTHER`, `${OTHER`}, {`$(echo "`, `$(echo "`},
-		{`$(echo ')`, `$(echo ')`}, {`${a!b}`, `${a!b}`}, {`${NOBODY:?gone}`, `${NOBODY:?gone}`}, {`$OTHER$(if)`, `$OTHER$(if)`}, {"$OTHER`", "$OTHER`"}, {`$$$OTHER`, `$$other`}, {`${}`, `${}`},
+		{"`", "`"}, {"a`b", "a`b"}, {`$(`, `$(`}, {`$(echo`, `$(echo`}, {`${`, `${`},
+		{`${OTHER`, `${OTHER`}, {`$(echo "`, `$(echo "`},
+		{`$(echo ')`, `$(echo ')`}, {`${a!b}`, `${a!b}`}, {`${NOBODY:?gone}`, `${NOBODY:?gone}`},
+		{`$OTHER$(if)`, `$OTHER$(if)`}, {"$OTHER`", "$OTHER`"}, {`$$$OTHER`, `$$other`}, {`${}`, `${}`},
 		{"$(# it's\n)\"; touch stray; '", "$(# it's\n)\"; touch stray; '"}, {"$(cat <<X\n)\nX\n)", "$(cat <<X\n)\nX\n)"},
 		{`$(echo $'\'')"'`, `$(echo $'\'')"'`}, {`$(echo ${x#'}'})"; touch stray; '`, `$(echo ${x#'}'})"; touch stray; '`},
 		{`$(case x in x) echo 1;; esac)`, `1`},
@@ -389,7 +396,8 @@ func TestNoValueBreaksTheScript(t *testing.T) {
 
 func TestNamesThatTheShellCannotExportStillArrive(t *testing.T) {
 	s := newSandbox(t)
-	job := jobFor(t, asked(messaging.Variable{Name: "spring.datasource.url", Value: "$x `y"}, messaging.Variable{Name: "a-b", Value: "1"},
+	job := jobFor(t, asked(messaging.Variable{Name: "spring.datasource.url", Value: "$x `y"},
+		messaging.Variable{Name: "a-b", Value: "1"},
 		messaging.Variable{Name: "two words", Value: "$(touch stray)"}, messaging.Variable{Name: "", Value: "x"},
 		messaging.Variable{Name: "BASH_FUNC_ls%%", Value: "() { touch stray; }"}))
 	got := s.environment(t, job)

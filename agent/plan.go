@@ -61,7 +61,9 @@ func (p *Planner) Plan(place actors.Placement, start messaging.StartInstance, d 
 	return spec, job, nil
 }
 
-func (p *Planner) spec(place actors.Placement, start messaging.StartInstance, d actors.Droplet) (isolation.Spec, error) {
+func (p *Planner) spec(place actors.Placement, start messaging.StartInstance, d actors.Droplet) (
+	isolation.Spec, error,
+) {
 	stack, err := p.stack(start.Stack)
 	if err != nil {
 		return isolation.Spec{}, err
@@ -161,8 +163,8 @@ func (p *Planner) job(place actors.Placement, start messaging.StartInstance, d a
 		job.Files = filesDefault
 	}
 	if size := textSize(job); size > jobTextMax {
-		return isolation.Job{}, fmt.Errorf("the environment and the start command take %d bytes as a script, more than %d",
-			size, jobTextMax)
+		return isolation.Job{}, fmt.Errorf("the environment and the start command "+
+			"take %d bytes as a script, more than %d", size, jobTextMax)
 	}
 	return job, nil
 }
@@ -176,7 +178,8 @@ func scriptFor(system []setting, start messaging.StartInstance, d actors.Droplet
 	}
 	switch {
 	case command != "" && (len(command) > argumentMax || strings.ContainsRune(command, 0)):
-		return "", fmt.Errorf("the start command has %d bytes or a zero byte; %d bytes is the most", len(command), argumentMax)
+		return "", fmt.Errorf("the start command has %d bytes or a zero byte; "+
+			"%d bytes is the most", len(command), argumentMax)
 	case command != "":
 		return startScript(system, start.Environment, command), nil
 	case d.Startup:
@@ -193,7 +196,8 @@ func checkTexts(start messaging.StartInstance) error {
 			return fmt.Errorf("the environment variable %q has a zero byte", v.Name)
 		}
 		if size := len(v.Name) + len("=") + len(v.Value); size > argumentMax {
-			return fmt.Errorf("the environment variable %q takes %d bytes; the kernel allows %d", v.Name, size, argumentMax)
+			return fmt.Errorf("the environment variable %q takes %d bytes; "+
+				"the kernel allows %d", v.Name, size, argumentMax)
 		}
 	}
 	return nil

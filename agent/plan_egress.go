@@ -51,7 +51,8 @@ func readEgress(rule messaging.EgressRule) (_ isolation.EgressRule, err error) {
 		return isolation.EgressRule{}, fmt.Errorf("protocol %q is none of tcp, udp, icmp and all", rule.Protocol)
 	}
 	if rule.Ports != "" {
-		return isolation.EgressRule{}, fmt.Errorf("protocol %s has no ports, but %q is given", rule.Protocol, rule.Ports)
+		return isolation.EgressRule{}, fmt.Errorf("protocol %s has no ports, but %q is given",
+			rule.Protocol, rule.Ports)
 	}
 	return read, nil
 }

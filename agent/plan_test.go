@@ -53,7 +53,8 @@ func TestAStackIsChosenByName(t *testing.T) {
 	start := asked()
 	start.Stack = "lucid64"
 	spec, _, err := newTestPlanner().Plan(placed(), start, actors.Droplet{Layer: "/d"})
-	if diff := cmp.Diff(isolation.Rootfs{Layers: []string{"/d", "/stacks/lucid64"}}, spec.Rootfs); diff != "" || err != nil {
+	want := isolation.Rootfs{Layers: []string{"/d", "/stacks/lucid64"}}
+	if diff := cmp.Diff(want, spec.Rootfs); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
 	start.Stack = "trusty64"
@@ -127,13 +128,17 @@ func TestAnEgressRuleIsReadAsTheWireWritesIt(t *testing.T) {
 			isolation.EgressRule{Protocol: "tcp", First: addr("10.0.0.0"), Last: addr("10.255.255.255"),
 				Ports: []isolation.PortSpan{span(80, 80), span(443, 443), span(8000, 9000)}, ICMPType: -1, ICMPCode: -1}},
 		{messaging.EgressRule{Protocol: "udp", Destination: "10.0.0.5 - 10.0.1.2", Log: true},
-			isolation.EgressRule{Protocol: "udp", First: addr("10.0.0.5"), Last: addr("10.0.1.2"), ICMPType: -1, ICMPCode: -1, Log: true}},
+			isolation.EgressRule{Protocol: "udp", First: addr("10.0.0.5"), Last: addr("10.0.1.2"),
+				ICMPType: -1, ICMPCode: -1, Log: true}},
 		{messaging.EgressRule{Protocol: "icmp", Destination: "192.0.2.1", Type: 8, Code: -1},
-			isolation.EgressRule{Protocol: "icmp", First: addr("192.0.2.1"), Last: addr("192.0.2.1"), ICMPType: 8, ICMPCode: -1}},
+			isolation.EgressRule{Protocol: "icmp", First: addr("192.0.2.1"), Last: addr("192.0.2.1"),
+				ICMPType: 8, ICMPCode: -1}},
 		{messaging.EgressRule{Protocol: "all", Destination: "0.0.0.0/0"},
-			isolation.EgressRule{Protocol: "all", First: addr("0.0.0.0"), Last: addr("255.255.255.255"), ICMPType: -1, ICMPCode: -1}},
+			isolation.EgressRule{Protocol: "all", First: addr("0.0.0.0"), Last: addr("255.255.255.255"),
+				ICMPType: -1, ICMPCode: -1}},
 		{messaging.EgressRule{Protocol: "all", Destination: "10.1.2.3/23"},
-			isolation.EgressRule{Protocol: "all", First: addr("10.1.2.0"), Last: addr("10.1.3.255"), ICMPType: -1, ICMPCode: -1}},
+			isolation.EgressRule{Protocol: "all", First: addr("10.1.2.0"), Last: addr("10.1.3.255"),
+				ICMPType: -1, ICMPCode: -1}},
 	} {
 		got, err := readEgress(c.rule)
 		if diff := cmp.Diff(c.want, got, byAddress); diff != "" || err != nil {
@@ -199,7 +204,8 @@ func BenchmarkPlan(b *testing.B) {
 	p, place := newTestPlanner(), placed()
 	start := asked()
 	for _, name := range []string{"A", "B", "C", "D", "E", "F", "G", "H"} {
-		start.Environment = append(start.Environment, messaging.Variable{Name: name, Value: strings.Repeat("value $HOME ", 10)})
+		v := messaging.Variable{Name: name, Value: strings.Repeat("value $HOME ", 10)}
+		start.Environment = append(start.Environment, v)
 	}
 	for b.Loop() {
 		if _, _, err := p.Plan(place, start, actors.Droplet{}); err != nil {

@@ -75,7 +75,8 @@ func openStore(state string) (*store, error) {
 	s := &store{
 		dir: filepath.Join(state, instancesDir), sync: syncPath, complain: func(error) {},
 		records: map[string]actors.Record{}, changed: map[string]uint64{}, unsynced: map[string]struct{}{},
-		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), written: make(chan struct{}, 1), closing: make(chan struct{}),
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), written: make(chan struct{}, 1),
+		closing: make(chan struct{}),
 	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("agent: open the store: %w", err)
@@ -118,7 +119,8 @@ func (s *store) load(damaged string) error {
 			if err := s.putAside(name, damaged); err != nil {
 				return err
 			}
-			s.notes = append(s.notes, fmt.Sprintf("the record of instance %s can't be used and was moved to %s: %v", name, damaged, err))
+			s.notes = append(s.notes, fmt.Sprintf("the record of instance %s can't be used and was moved to %s: %v",
+				name, damaged, err))
 		default:
 			return err
 		}

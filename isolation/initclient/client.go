@@ -1,0 +1,271 @@
+package initclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/isolation/initproto"
+	"github.com/deacon-agent/deacon/isolation/packet"
+)
+
+// answerMax is how long PID 1 may take to answer anything but a stop.
+const answerMax = 10 * time.Second
+
+// ErrLost says that the connection to PID 1 ended; whether PID 1 did is
+// another question, which Dial answers.
+var ErrLost = errors.New("init: the connection is lost")
+
+// Client is one connection to a PID 1. It is safe for concurrent use.
+type Client struct {
+	conn  *packet.Conn
+	hello initproto.Hello
+	pidfd *os.File
+	pid   int
+
+	asking sync.Mutex    // one Spawn at a time: answers come in order
+	reply  chan []byte   // to a Spawn
+	lost   chan struct{} // closed when the connection is over
+
+	mu      sync.Mutex
+	exits   map[uint32]initproto.Exit
+	changed chan struct{} // closed and made anew at every exit and stop
+	stops   int           // how many Stopped came
+}
+
+// Bind makes the socket that a PID 1 is to listen on. It must be PID 1 who
+// calls listen: whoever connects is told by the kernel that the peer is the
+// process that did, and acts on that.
+func Bind(path string) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	err = atShortPath(path, func(short string) error { return unix.Bind(fd, &unix.SockaddrUnix{Name: short}) })
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("init: bind %s: %w", path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// atShortPath calls f with a path to the same file that fits into a socket
+// address, which has room for 108 bytes: a state folder may lie deeper.
+func atShortPath(path string, f func(short string) error) error {
+	const room = 107
+	if len(path) <= room {
+		return f(path)
+	}
+	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	return f(fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path)))
+}
+
+// Dial connects to the PID 1 that listens at path and hears its greeting.
+// Nobody listening is unix.ECONNREFUSED, no socket fs.ErrNotExist: PID 1 is gone.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	err = atShortPath(path, func(short string) error { return unix.Connect(fd, &unix.SockaddrUnix{Name: short}) })
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("init: connect to %s: %w", path, err)
+	}
+	conn, err := packet.New(fd)
+	if err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	c := &Client{conn: conn, reply: make(chan []byte, 1), lost: make(chan struct{}),
+		exits: map[uint32]initproto.Exit{}, changed: make(chan struct{})}
+	if err := c.greet(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("init: %s: %w", path, err)
+	}
+	go c.receive()
+	return c, nil
+}
+
+func (c *Client) greet(ctx context.Context) error {
+	deadline := time.Now().Add(answerMax)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	c.conn.SetDeadline(deadline)
+	defer c.conn.SetDeadline(time.Time{})
+	message, _, err := c.conn.Receive()
+	if err != nil {
+		return fmt.Errorf("wait for the greeting: %w", err)
+	}
+	if c.hello, err = initproto.DecodeHello(message); err != nil {
+		return err
+	}
+	for _, job := range c.hello.Jobs {
+		if job.Exit != nil {
+			c.exits[job.Number] = *job.Exit
+		}
+	}
+	return c.identify()
+}
+
+// identify takes hold of PID 1 itself. Its pid comes from the living
+// connection, and the pidfd from the kernel where it can (6.5); else the
+// connection proves afterwards that the pid was not given to another.
+func (c *Client) identify() (err error) {
+	controlled := c.conn.Control(func(fd int) {
+		var cred *unix.Ucred
+		if cred, err = unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err != nil {
+			return
+		}
+		c.pid = int(cred.Pid)
+		pidfd, failed := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+		if failed != nil {
+			pidfd, err = unix.PidfdOpen(c.pid, 0)
+		}
+		if err == nil {
+			c.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
+		}
+	})
+	return errors.Join(controlled, err)
+}
+
+func (c *Client) receive() {
+	defer close(c.lost)
+	for {
+		message, _, err := c.conn.Receive()
+		if err != nil {
+			return
+		}
+		kind, err := initproto.KindOf(message)
+		if err != nil {
+			return
+		}
+		switch kind {
+		case initproto.KindExited:
+			if exit, err := initproto.DecodeExited(message); err == nil {
+				c.note(func() { c.exits[exit.Job] = exit })
+			}
+		case initproto.KindStopped:
+			c.note(func() { c.stops++ })
+		case initproto.KindSpawned, initproto.KindFailed:
+			select {
+			case c.reply <- message:
+			default: // nobody asked: an answer to a Spawn that was given up
+			}
+		}
+	}
+}
+
+// note changes what is known and wakes whoever waits for it.
+func (c *Client) note(change func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change()
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// Hello is what PID 1 said of itself when this connection began.
+func (c *Client) Hello() initproto.Hello { return c.hello }
+
+// PID is PID 1's pid on the node, as it was when the connection began.
+func (c *Client) PID() int { return c.pid }
+
+// PIDFD is a hold on PID 1 that no other process can get into. It stays the
+// client's until TakePIDFD or Close.
+func (c *Client) PIDFD() *os.File { return c.pidfd }
+
+// Spawn starts a job. files are stdin, stdout, stderr and the exit record;
+// they stay the caller's.
+func (c *Client) Spawn(ctx context.Context, job initproto.Job, files []*os.File) (initproto.Started, error) {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	select {
+	case <-c.reply: // left by a Spawn that was given up
+	default:
+	}
+	if err := c.conn.Send(initproto.Spawn{Job: job}.Encode(), files...); err != nil {
+		return initproto.Started{}, fmt.Errorf("init: spawn: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerMax)
+	defer cancel()
+	select {
+	case message := <-c.reply:
+		if failed, err := initproto.DecodeFailed(message); err == nil {
+			return initproto.Started{}, &FailedError{failed.Step, failed.Text}
+		}
+		return initproto.DecodeStarted(message, initproto.KindSpawned)
+	case <-c.lost:
+		return initproto.Started{}, ErrLost
+	case <-ctx.Done():
+		return initproto.Started{}, fmt.Errorf("init: spawn: %w", context.Cause(ctx))
+	}
+}
+
+// Stop asks PID 1 to end every job and returns when no process but PID 1 is left.
+func (c *Client) Stop(ctx context.Context, grace time.Duration) error {
+	c.mu.Lock()
+	before := c.stops
+	c.mu.Unlock()
+	message := initproto.Stop{GraceMillis: uint64(max(grace, 0).Milliseconds())}
+	if err := c.conn.Send(message.Encode()); err != nil {
+		return fmt.Errorf("init: stop: %w", errors.Join(ErrLost, err))
+	}
+	return c.until(ctx, func() bool { return c.stops > before })
+}
+
+// Wait returns when the job has ended, how it did.
+func (c *Client) Wait(ctx context.Context, job uint32) (initproto.Exit, error) {
+	var exit initproto.Exit
+	err := c.until(ctx, func() (ended bool) {
+		exit, ended = c.exits[job]
+		return ended
+	})
+	return exit, err
+}
+
+// until waits for something that note changes.
+func (c *Client) until(ctx context.Context, true func() bool) error {
+	for {
+		c.mu.Lock()
+		done, changed := true(), c.changed
+		c.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-c.lost:
+			return ErrLost
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Close gives the connection up. PID 1 and its jobs are not touched.
+func (c *Client) Close() error {
+	err := c.conn.Close()
+	<-c.lost
+	return errors.Join(err, c.pidfd.Close())
+}
+
+// Lost says whether the connection is over.
+func (c *Client) Lost() bool {
+	select {
+	case <-c.lost:
+		return true
+	default:
+		return false
+	}
+}

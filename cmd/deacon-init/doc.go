@@ -1,0 +1,19 @@
+// Command deacon-init is PID 1 of every container, and in its second mode the
+// launcher that clones such PID 1s for the agent.
+//
+//	deacon-init pid1 <container id>   descriptor 3: the gate
+//	deacon-init launcher              descriptor 3: the agent, 4: this program
+//
+// PID 1's life:
+//
+//	gate ──EOF──▶ exit          the agent died in the middle of a start
+//	  │ Setup
+//	  ▼
+//	finish from the inside: root, binds, dev, proc, sys, masks, host name, link
+//	  │
+//	  ▼
+//	serve: start jobs, reap, write exit records, bound output files, stop
+//
+// It outlives any number of agents. It has one container's memory to pay for,
+// hence almost no imports: no fmt, no net, no JSON.
+package main

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/isolation/guard"
+	"github.com/deacon-agent/deacon/isolation/initproto"
+)
+
+// job is one process tree, known by its first process.
+type job struct {
+	number uint32
+	pid    int
+	record *os.File
+	exit   *initproto.Exit
+}
+
+// spawn starts a job. files are stdin, stdout, stderr and the exit record; the
+// first three are the job's alone afterwards, but for the bounds.
+func (c *container) spawn(j initproto.Job, files []*os.File) (initproto.Started, *initproto.Failed) {
+	refused := func(step, text string) (initproto.Started, *initproto.Failed) {
+		closeAll(files)
+		return initproto.Started{}, &initproto.Failed{Job: j.Number, Step: step, Text: text}
+	}
+	if len(files) != initproto.SpawnDescriptors {
+		return refused("read the request", "wrong number of descriptors")
+	}
+	for _, known := range c.jobs {
+		if known.number == j.Number {
+			return refused("read the request", "job "+strconv.Itoa(int(j.Number))+" exists")
+		}
+	}
+	pid, step, err := c.fork(j, files)
+	if err != nil {
+		return refused(step, err.Error())
+	}
+	limitProcess(pid, j)
+	writePidFile(j, pid)
+	c.jobs = append(c.jobs, &job{number: j.Number, pid: pid, record: files[3]})
+	c.watchOutput(files[1:3], int64(j.OutputMax))
+	files[0].Close()
+	return initproto.Started{Number: j.Number, PID: uint32(pid)}, nil
+}
+
+// forked is what a job's thread says of its fork.
+type forked struct {
+	pid  int
+	step string
+	err  error
+}
+
+// fork starts the job's first process from a fresh thread. The thread takes on
+// everything the job must inherit (cgroups, bounding set, no_new_privs,
+// filter), none of which can be taken off again, so it is never unlocked and
+// ends with its goroutine.
+func (c *container) fork(j initproto.Job, files []*os.File) (int, string, error) {
+	// The umask belongs to the process, not the thread; jobs are started one
+	// after the other, on the main goroutine, so nobody else sees it.
+	before := unix.Umask(int(j.Umask))
+	defer unix.Umask(before)
+	done := make(chan forked, 1)
+	go func() {
+		runtime.LockOSThread()
+		if step, err := c.dress(); err != nil {
+			done <- forked{step: step, err: err}
+			return
+		}
+		pid, err := syscall.ForkExec(j.Argv[0], j.Argv, c.jobAttributes(j, files))
+		done <- forked{pid: pid, step: "execute " + j.Argv[0], err: err}
+	}()
+	result := <-done
+	return result.pid, result.step, result.err
+}
+
+// dress gives the calling thread what the job inherits.
+func (c *container) dress() (string, error) {
+	if c.setup.Join == initproto.JoinTasks {
+		for _, tasks := range c.joins {
+			// "0" is the writing thread itself: moving only itself costs no
+			// grace period, unlike cgroup.procs.
+			if _, err := unix.Write(int(tasks.Fd()), []byte("0")); err != nil {
+				return "join the jobs' cgroups", err
+			}
+		}
+	}
+	if err := dropCapabilities(); err != nil {
+		return "drop capabilities", err
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return "set no_new_privs", err
+	}
+	return "install the system-call filter", installFilter(c.setup.Filter)
+}
+
+func dropCapabilities() error {
+	for capability := range guard.CapabilityLast + 1 {
+		if kept(capability) {
+			continue
+		}
+		err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(capability), 0, 0, 0)
+		if err == unix.EINVAL {
+			return nil // beyond this kernel's last
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func kept(capability int) bool {
+	for _, c := range guard.Capabilities {
+		if c == capability {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *container) jobAttributes(j initproto.Job, files []*os.File) *syscall.ProcAttr {
+	sys := &syscall.SysProcAttr{
+		Setsid:     true,
+		Credential: &syscall.Credential{Uid: j.UID, Gid: j.GID, Groups: j.Groups},
+	}
+	if c.setup.Join == initproto.JoinClone && len(c.joins) == 1 {
+		sys.UseCgroupFD, sys.CgroupFD = true, int(c.joins[0].Fd())
+	}
+	return &syscall.ProcAttr{
+		Dir:   j.Dir,
+		Env:   j.Env,
+		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
+		Sys:   sys,
+	}
+}
+
+// limitProcess sets the job's rlimits, soft and hard alike. It comes a few
+// microseconds after the exec: before it, the limits would be PID 1's own, and
+// a hard one lowered there could never be raised again for the next job.
+func limitProcess(pid int, j initproto.Job) {
+	for resource, limit := range map[int]uint64{unix.RLIMIT_NOFILE: j.Files, unix.RLIMIT_NPROC: j.Procs} {
+		if limit == 0 {
+			continue
+		}
+		var now unix.Rlimit
+		if err := unix.Prlimit(pid, resource, nil, &now); err != nil {
+			continue // it has ended already
+		}
+		limit = min(limit, now.Max)
+		unix.Prlimit(pid, resource, &unix.Rlimit{Cur: limit, Max: limit}, nil)
+	}
+}
+
+// writePidFile appends the pid, as the start script's `echo $$ >>` would.
+func writePidFile(j initproto.Job, pid int) {
+	if j.PidFile == "" {
+		return
+	}
+	// Never through a link and never waiting for a reader: the folder is the
+	// application's own.
+	fd, err := unix.Open(j.PidFile, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|
+		unix.O_CLOEXEC, 0o666&^j.Umask)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	unix.Fchown(fd, int(j.UID), int(j.GID))
+	unix.Write(fd, []byte(strconv.Itoa(pid)+"\n"))
+}
+
+// ended notes how a job's first process ended, on disk before anybody hears of it.
+func (c *container) ended(j *job, status unix.WaitStatus) {
+	exit := initproto.Exit{Job: j.number, Code: -1, OOMKills: readOOMKills(c.oom), At: time.Now()}
+	if status.Signaled() {
+		exit.Signal = uint32(status.Signal())
+	} else {
+		exit.Code = int32(status.ExitStatus())
+	}
+	j.pid, j.exit = 0, &exit
+	unix.Pwrite(int(j.record.Fd()), initproto.EncodeExit(exit), 0)
+	j.record.Close()
+	c.tell(initproto.Exited(exit))
+}

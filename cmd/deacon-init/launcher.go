@@ -1,0 +1,115 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/isolation/initproto"
+	"github.com/deacon-agent/deacon/isolation/packet"
+)
+
+const (
+	agentDescriptor   = 3
+	programDescriptor = 4
+)
+
+// namespaces are all that a container has of its own, made in one clone: the
+// user namespace has to be first to own the others.
+const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUTS |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP
+
+// launcher clones PID 1s until the agent closes its end or dies. It is a
+// process of its own because a clone with a user namespace copies the caller's
+// page tables: 61 ms from an agent of 400 MB, a third of one from here.
+func launcher() {
+	agent, err := packet.New(agentDescriptor)
+	if err != nil {
+		fail("deacon-init: launcher: " + err.Error())
+	}
+	unix.CloseOnExec(programDescriptor)
+	go reapAll()
+	for {
+		message, files, err := agent.Receive()
+		if err != nil {
+			os.Exit(0) // the agent is gone, or as good as
+		}
+		answer, pidfd := cloneOne(message, files)
+		closeAll(files)
+		err = agent.Send(answer.Encode(), pidfd...)
+		closeAll(pidfd)
+		if err != nil {
+			os.Exit(0)
+		}
+	}
+}
+
+// reapAll buries PID 1s; the agent learns of their end by pidfd.
+func reapAll() {
+	dead := make(chan os.Signal, 1)
+	signal.Notify(dead, unix.SIGCHLD)
+	for range dead {
+		for {
+			pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+			if pid <= 0 && err != unix.EINTR {
+				break
+			}
+		}
+	}
+}
+
+func cloneOne(message []byte, files []*os.File) (initproto.Cloned, []*os.File) {
+	request, err := initproto.DecodeClone(message)
+	answer := initproto.Cloned{Sequence: request.Sequence}
+	wanted := 1
+	if request.InGroup {
+		wanted = 2
+	}
+	if err != nil || len(files) != wanted {
+		answer.Error = "malformed request"
+		return answer, nil
+	}
+	pidfd := -1
+	pid, err := syscall.ForkExec(programPath(), []string{processName, "pid1", request.Name}, &syscall.ProcAttr{
+		Dir: "/",
+		// One thread runs Go code at a time and the heap is collected early:
+		// both save memory that is paid for once a container.
+		Env:   []string{"GOMAXPROCS=1", "GOGC=25"},
+		Files: []uintptr{^uintptr(0), ^uintptr(0), ^uintptr(0), files[0].Fd()},
+		Sys:   attributes(request, files, &pidfd),
+	})
+	if err != nil {
+		answer.Error = "clone: " + err.Error()
+		return answer, nil
+	}
+	answer.PID = uint32(pid)
+	return answer, []*os.File{os.NewFile(uintptr(pidfd), "pidfd")}
+}
+
+func attributes(request initproto.Clone, files []*os.File, pidfd *int) *syscall.SysProcAttr {
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: int(request.UIDBase), Size: int(request.Size)}}
+	attr := &syscall.SysProcAttr{
+		Cloneflags:  namespaces,
+		UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
+		// Without a user of the new namespace the exec would drop every capability.
+		Credential: &syscall.Credential{Uid: 0, Gid: 0},
+		Setsid:     true,
+		PidFD:      pidfd,
+	}
+	if request.InGroup {
+		attr.UseCgroupFD, attr.CgroupFD = true, int(files[1].Fd())
+	}
+	return attr
+}
+
+// programPath is the sealed copy of this program that the agent made.
+func programPath() string { return "/proc/self/fd/" + strconv.Itoa(programDescriptor) }
+
+func closeAll(files []*os.File) {
+	for _, file := range files {
+		file.Close()
+	}
+}

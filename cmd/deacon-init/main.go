@@ -1,0 +1,40 @@
+package main
+
+import (
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// processName is what the kernel calls both modes; without it they would be
+// called after the descriptor that they were executed from.
+const processName = "deacon-init"
+
+func init() {
+	// The main goroutine keeps the main thread for itself: a job's thread is
+	// thrown away in the jobs' cgroups, and the main thread can't be.
+	runtime.LockOSThread()
+}
+
+func main() {
+	name, _ := unix.BytePtrFromString(processName)
+	unix.Prctl(unix.PR_SET_NAME, uintptr(pointer(name)), 0, 0, 0)
+	if len(os.Args) < 2 {
+		fail("deacon-init is started by the agent, not by hand")
+	}
+	switch os.Args[1] {
+	case "pid1":
+		pid1()
+	case "launcher":
+		launcher()
+	default:
+		fail("deacon-init: unknown mode " + os.Args[1])
+	}
+}
+
+// fail is for a program that nobody serves yet.
+func fail(text string) {
+	os.Stderr.WriteString(text + "\n")
+	os.Exit(2)
+}

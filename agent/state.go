@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/isolation/record"
+	"github.com/deacon-agent/deacon/isolation/slot"
+)
+
+// state is the node's folder, held by this agent alone.
+//
+//	lock         flock by the living agent; its content is only a courtesy
+//	node         who this node is, for good
+//	containers/  isolation/box
+//	instances/   what should run
+//	droplets/    staging
+//	disk/        isolation/disk
+//	stacks/      generated root file systems
+type state struct {
+	path string
+	lock *os.File
+	node identity
+}
+
+// identity is what stays of a node over all its agents.
+type identity struct {
+	ID string `json:"id"`
+}
+
+// StateHeldError says that another agent works on the same state folder.
+type StateHeldError struct {
+	Path   string
+	Holder string // what the other agent wrote into the lock
+}
+
+func (e *StateHeldError) Error() string {
+	return fmt.Sprintf("agent: the state folder %s is in use by another agent (%s); "+
+		"stop that one first, or give this one a folder of its own: node { state = ... }", e.Path, e.Holder)
+}
+
+// openState makes the folder, takes its lock and learns or chooses the node's
+// id. wantID is the configured id, empty for none; an id that contradicts the
+// one on record is refused, because everything in the kernel is named from it.
+func openState(path, wantID string) (_ *state, err error) {
+	if err := os.MkdirAll(path, 0o711); err != nil {
+		return nil, fmt.Errorf("agent: make the state folder: %w", err)
+	}
+	s := &state{path: path}
+	if s.lock, err = lockState(path); err != nil {
+		return nil, err
+	}
+	if s.node, err = identify(path, wantID); err != nil {
+		s.lock.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// lockState takes the lock. It belongs to the open file, so the kernel gives
+// it back when the agent ends, however it ends.
+func lockState(path string) (*os.File, error) {
+	name := filepath.Join(path, "lock")
+	lock, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("agent: open the state lock: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder, _ := os.ReadFile(name)
+		lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, &StateHeldError{Path: path, Holder: strings.TrimSpace(string(holder))}
+		}
+		return nil, fmt.Errorf("agent: lock %s: %w", name, err)
+	}
+	if err := lock.Truncate(0); err == nil {
+		fmt.Fprintf(lock, "process %d\n", os.Getpid())
+	}
+	return lock, nil
+}
+
+func identify(path, wantID string) (identity, error) {
+	var known identity
+	err := record.Load(path, "node", &known)
+	switch {
+	case err == nil && (wantID == "" || wantID == known.ID):
+		return known, nil
+	case err == nil:
+		return identity{}, fmt.Errorf("agent: this state folder belongs to node %s, but the configuration says node.id = %q; "+
+			"remove the line, or give that node a folder of its own", known.ID, wantID)
+	case !errors.Is(err, fs.ErrNotExist):
+		return identity{}, fmt.Errorf("agent: read the node's identity: %w", err)
+	}
+	known.ID = wantID
+	if known.ID == "" {
+		known.ID = slot.NewID(rand.Reader)
+	}
+	if err := record.SaveDurable(path, "node", known); err != nil {
+		return identity{}, fmt.Errorf("agent: keep the node's identity: %w", err)
+	}
+	return known, nil
+}
+
+func (s *state) close() { s.lock.Close() }

@@ -218,6 +218,23 @@ func TestNothingIsLostWhereTheConnectionBreaksInTheMiddle(t *testing.T) {
 	}
 }
 
+// What was written to a connection that broke is gone, although the next one
+// answers the ping behind it.
+func TestAPingOnAnotherConnectionProvesNothing(t *testing.T) {
+	s := startServer(t, nil)
+	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	back := make(chan struct{}, 1)
+	b.OnReconnect(func() { back <- struct{}{} })
+	err := b.deliver(t.Context(), func() error {
+		b.conn.ForceReconnect()
+		receive(t, back)
+		return nil
+	})
+	if !errors.Is(err, errOtherConnection) {
+		t.Errorf("error %v, want %v", err, errOtherConnection)
+	}
+}
+
 // publishNumbers publishes so many lines that say 0, 1, 2 and so on.
 func publishNumbers(ctx context.Context, b *Bus, lines int) error {
 	for i := 0; i < lines; i += 100 {

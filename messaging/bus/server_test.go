@@ -35,13 +35,13 @@ func TestMain(m *testing.M) {
 
 // natsServer is a real one, in the test's process and on loopback.
 type natsServer struct {
-	t       *testing.T
+	t       testing.TB
 	options server.Options
 	server  *server.Server
 	url     string
 }
 
-func startServer(t *testing.T, change func(*server.Options)) *natsServer {
+func startServer(t testing.TB, change func(*server.Options)) *natsServer {
 	t.Helper()
 	s := &natsServer{t: t, options: server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
@@ -128,7 +128,7 @@ func (l *logbook) wait(t *testing.T, text string) {
 }
 
 // openBus opens one that the test closes.
-func openBus(t *testing.T, log *logbook, c Config) *Bus {
+func openBus(t testing.TB, log *logbook, c Config) *Bus {
 	t.Helper()
 	c.Name, c.Log = "bus", log.logger()
 	if c.NodeID == "" {
@@ -143,7 +143,7 @@ func openBus(t *testing.T, log *logbook, c Config) *Bus {
 }
 
 // observer is any other program on the wire.
-func observer(t *testing.T, url string, options ...nats.Option) *nats.Conn {
+func observer(t testing.TB, url string, options ...nats.Option) *nats.Conn {
 	t.Helper()
 	conn, err := nats.Connect(url, append(options, nats.Name("observer"), nats.NoReconnect())...)
 	if err != nil {
@@ -154,7 +154,7 @@ func observer(t *testing.T, url string, options ...nats.Option) *nats.Conn {
 }
 
 // subscribed returns the messages on subject, from now on.
-func subscribed(t *testing.T, conn *nats.Conn, subject string) <-chan *nats.Msg {
+func subscribed(t testing.TB, conn *nats.Conn, subject string) <-chan *nats.Msg {
 	t.Helper()
 	messages := make(chan *nats.Msg, 1<<16)
 	if _, err := conn.ChanSubscribe(subject, messages); err != nil {
@@ -167,7 +167,7 @@ func subscribed(t *testing.T, conn *nats.Conn, subject string) <-chan *nats.Msg 
 }
 
 // receive waits for the next of a channel.
-func receive[T any](t *testing.T, from <-chan T) T {
+func receive[T any](t testing.TB, from <-chan T) T {
 	t.Helper()
 	select {
 	case got := <-from:

@@ -152,7 +152,8 @@ func TestAClientSaysWhatItCantReach(t *testing.T) {
 	s := startServer(t, nil)
 	s.stop()
 	_, err := Dial(t.Context(), Config{Servers: []string{s.url}, Log: newLogbook().logger()})
-	if want := "bus: connect to " + s.url + ": nats: no servers available for connection"; err == nil || err.Error() != want {
+	want := "bus: connect to " + s.url + ": nats: no servers available for connection"
+	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// inhabitants are all processes of one pid namespace, held by descriptors so
+// that a pid that is used again isn't taken for one of them.
+type inhabitants struct{ pidfds []int }
+
+// processesWith finds everybody who lives in the pid namespace of pid.
+func processesWith(pid int) (_ *inhabitants, err error) {
+	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	if err != nil {
+		return nil, fmt.Errorf("find the container's processes: %w", err)
+	}
+	found := &inhabitants{}
+	spaces, err := filepath.Glob("/proc/[0-9]*/ns/pid")
+	if err != nil {
+		return nil, err
+	}
+	for _, space := range spaces {
+		if other, err := os.Readlink(space); err != nil || other != own {
+			continue // elsewhere, or ended
+		}
+		number, err := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(space))))
+		if err != nil {
+			return nil, err
+		}
+		pidfd, err := unix.PidfdOpen(number, 0)
+		if errors.Is(err, unix.ESRCH) {
+			continue
+		}
+		if err != nil {
+			found.close()
+			return nil, fmt.Errorf("hold process %d: %w", number, err)
+		}
+		found.pidfds = append(found.pidfds, pidfd)
+	}
+	// PID 1 and the application, or this would be no proof of anything.
+	if len(found.pidfds) < 2 {
+		found.close()
+		return nil, fmt.Errorf("the container has %d processes", len(found.pidfds))
+	}
+	return found, nil
+}
+
+// dead is an error if one of them lives.
+func (i *inhabitants) dead() error {
+	polls := make([]unix.PollFd, len(i.pidfds))
+	for n, pidfd := range i.pidfds {
+		polls[n] = unix.PollFd{Fd: int32(pidfd), Events: unix.POLLIN}
+	}
+	ended, err := unix.Poll(polls, 0)
+	if err == nil && ended < len(polls) {
+		err = fmt.Errorf("%d of %d processes live", len(polls)-ended, len(polls))
+	}
+	return err
+}
+
+func (i *inhabitants) close() {
+	for _, pidfd := range i.pidfds {
+		unix.Close(pidfd)
+	}
+}

@@ -20,7 +20,8 @@ type cell struct {
 	kind    string
 	name    string
 	path    string
-	id      string // the library's name for it: the path with a number, never used twice
+	serial  uint64 // counts the system's actors
+	id      string // the library's name for it, never used twice in the process
 	produce func(*incarnation) behaviour
 	gaveUp  func(reason error) // nil: nobody wants to know
 
@@ -41,9 +42,9 @@ type cell struct {
 }
 
 func newCell[M any](sys *System, parent *incarnation, name string, k Kind[M]) *cell {
-	path, id := name, sys.nextID(name)
+	path := name
 	if parent != nil {
-		path, id = parent.cell.path+"/"+name, parent.cell.id+"/"+id
+		path = parent.cell.path + "/" + name
 	}
 	if name == "" || strings.ContainsAny(name, "/#") {
 		panic(fmt.Sprintf("kit: spawn %q: a name must not be empty nor hold / or #", path))
@@ -51,13 +52,15 @@ func newCell[M any](sys *System, parent *incarnation, name string, k Kind[M]) *c
 	if k.New == nil || k.Name == "" {
 		panic(fmt.Sprintf("kit: spawn %s: kind %q needs a name and New", path, k.Name))
 	}
-	return &cell{
-		sys: sys, parent: parent, kind: k.Name, name: name, path: path, id: id,
+	c := &cell{
+		sys: sys, parent: parent, kind: k.Name, name: name, path: path, serial: sys.serial.Add(1),
 		restarts: newRestarts(k.Budget),
 		produce: func(in *incarnation) behaviour {
 			return &typed[M]{actor: k.New(), context: Context[M]{in}}
 		},
 	}
+	c.mailbox.owner = c
+	return c
 }
 
 // props is the only maker of Props.
@@ -65,7 +68,7 @@ func (c *cell) props(more ...actor.PropsOption) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor { return c }, append(more,
 		actor.WithMailbox(func() actor.Mailbox { return &c.mailbox }),
 		actor.WithDispatcher(c.sys.dispatcher),
-		actor.WithSupervisor(c.sys.supervisor),
+		actor.WithSupervisor(supervisor{}),
 	)...)
 }
 
@@ -133,7 +136,7 @@ func (c *cell) guard(in *incarnation, f func() error) {
 			return
 		}
 		failure := &Failure{
-			Kind: c.kind, Path: c.path, Message: messageName(message), Incarnation: int(in.number), Err: err,
+			Kind: c.kind, Path: c.path, Message: messageName(message), Incarnation: int(in.number), Err: err, cell: c,
 		}
 		if !returned {
 			p := c.panicked(failure.Message, recover())
@@ -202,7 +205,7 @@ func (c *cell) bury() {
 
 // post puts a letter into the mailbox.
 func (c *cell) post(d delivery) {
-	if c.sys.closed.Load() || !c.mailbox.push(&c.mailbox.user, d) {
+	if !c.mailbox.push(&c.mailbox.user, d) {
 		c.drop(d)
 	}
 }

@@ -26,6 +26,8 @@ type Failure struct {
 	Incarnation int
 	Stack       []byte // of a panic
 	Err         error  // what was returned, or a *PanicError
+
+	cell *cell
 }
 
 func (f *Failure) Error() string {
@@ -54,6 +56,17 @@ func (p *PanicError) Unwrap() error {
 // errGoexit stands for the value of a panic when there was none: the goroutine
 // was ended under the actor, as t.Fatal does.
 var errGoexit = errors.New("runtime.Goexit was called")
+
+// blame makes a failure of whatever came out of the actor; but for a mistake
+// in this package it is one already.
+func (c *cell) blame(reason any) *Failure {
+	if failure, ok := reason.(*Failure); ok {
+		return failure
+	}
+	p := c.panicked("kit", reason)
+	c.current.Load().end()
+	return &Failure{Kind: c.kind, Path: c.path, Message: p.Message, Stack: p.Stack, Err: p, cell: c}
+}
 
 // panicked makes an error of what recover returned; it must be called while
 // the stack still stands.

@@ -54,7 +54,7 @@ func (in *incarnation) see(m any) {
 
 func (in *incarnation) random() *rand.Rand {
 	if in.rng == nil {
-		in.rng = in.cell.sys.stream(fmt.Sprintf("%s %d", in.cell.id, in.number))
+		in.rng = in.cell.sys.stream(fmt.Sprintf("%s %d %d", in.cell.path, in.cell.serial, in.number))
 	}
 	return in.rng
 }

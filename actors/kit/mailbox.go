@@ -21,6 +21,7 @@ type mailbox struct {
 	stopping   bool
 	closed     bool
 	throughput int
+	owner      *cell
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
 	turn       func() // m.run, made once
@@ -137,7 +138,7 @@ func (m *mailbox) next() (message any, system, ok bool) {
 func (m *mailbox) invoke(message any, system bool) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			m.invoker.EscalateFailure(reason, message)
+			m.invoker.EscalateFailure(m.owner.blame(reason), message)
 		}
 	}()
 	if system {

@@ -3,6 +3,7 @@ package kit_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -126,15 +127,17 @@ func simulate(t *testing.T, seed uint64) *census {
 	for range 4 {
 		r.Tell(say("next"))
 	}
-	for range seed % 40 {
-		if d.RunUntilIdle(1) == 0 && !clock.Next() {
-			break
+	chance := rand.New(rand.NewPCG(seed, 1))
+	for range chance.IntN(80) {
+		if chance.IntN(4) == 0 || d.RunUntilIdle(1) == 0 {
+			clock.Next()
 		}
 	}
 	if err := s.Stop(t.Context()); err != nil {
 		t.Errorf("seed %d: %v", seed, err)
 	}
-	for d.RunUntilIdle(1000) > 0 || clock.Next() {
+	if d.RunUntilIdle(1) > 0 || clock.Next() {
+		t.Errorf("seed %d: something was still to happen", seed)
 	}
 	if left := s.Living(); len(left) > 0 {
 		t.Errorf("seed %d: left behind %q", seed, left)

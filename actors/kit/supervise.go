@@ -1,7 +1,6 @@
 package kit
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
@@ -14,25 +13,18 @@ import (
 const drainMax = 5 * time.Second
 
 // supervisor is every actor's supervision strategy, and that of the roots. It
-// runs on the parent's mailbox, a root's on its own.
-type supervisor struct{ sys *System }
+// runs on the parent's mailbox, a root's on its own. It has no state, because
+// the library keeps a guardian for ever for every value it has seen.
+type supervisor struct{}
 
 // HandleFailure is called by the library; the child's mailbox is suspended.
-func (s *supervisor) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, who *actor.PID,
+func (supervisor) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, _ *actor.PID,
 	_ *actor.RestartStatistics, reason, _ any) {
-	child := s.sys.find(who.Id)
-	if child == nil {
-		return
-	}
-	in := child.current.Load()
-	failure, ok := reason.(*Failure)
-	if !ok {
-		// Nothing but a mistake in this package gets here.
-		failure = &Failure{Kind: child.kind, Path: child.path, Message: "kit", Err: fmt.Errorf("panic: %v", reason)}
-		in.end()
-	}
+	failure := reason.(*Failure) // mailboxes escalate nothing else
+	child := failure.cell
+	sys, in := child.sys, child.current.Load()
 	log := child.logger()
-	if child.dismissed.Load() || s.sys.closed.Load() || child.parent != nil && child.parent.over() {
+	if child.dismissed.Load() || sys.closed.Load() || child.parent != nil && child.parent.over() {
 		// A stop is on its way, or comes with the parent's own verdict.
 		log.Warn("failed while stopping", "handling", failure.Message, "error", failure.Err)
 		return
@@ -41,7 +33,7 @@ func (s *supervisor) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, who
 	if failure.Stack != nil {
 		facts = append(facts, "stack", string(failure.Stack))
 	}
-	pause, again := child.restarts.after(failure, s.sys.clock.Now(), s.sys.chance())
+	pause, again := child.restarts.after(failure, sys.clock.Now(), sys.chance())
 	if !again {
 		log.Error("gave up", append(facts, "failures", len(child.restarts.faults))...)
 		child.verdict = failure

@@ -1,15 +1,18 @@
 package kit_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/deacon-agent/deacon/actors/kit"
 )
@@ -201,6 +204,35 @@ func TestARestartOnItsWayRevivesNothing(t *testing.T) {
 	})
 }
 
+// ADR 0002: the stop is in the mailbox, the restart right behind it, and below
+// the actor is one that takes its time to go. The library alone revives it.
+func TestARestartBehindAStopRevivesNothing(t *testing.T) {
+	s := newScript()
+	d, clock := kit.NewSeeded(1), kit.NewManualClock(epoch)
+	system := kit.NewSystem(kit.Options{Dispatcher: d, Clock: clock})
+	root := kit.Root(system, "root", newScript().kind(), nil)
+	var child kit.Ref[line]
+	root.Tell(do(func(c *kit.Context[line]) error {
+		child = kit.Spawn(c, "a", s.kind(func(p *player) {
+			p.up = func(c *kit.Context[line]) error { kit.Spawn(c, "b", s.kind(), c1); return nil }
+		}), c1)
+		child.Tell(fail{errBoom})
+		return nil
+	}))
+	d.RunUntilIdle(100)
+	root.Tell(do(func(c *kit.Context[line]) error { kit.Stop(c, child); return nil }))
+	if d.RunUntilIdle(1); !clock.Next() { // the pause ends
+		t.Fatal("no restart is on its way")
+	}
+	for d.RunUntilIdle(100) > 0 || clock.Next() {
+	}
+	s.expect(t, "a up 1", "b up 1", "b down 1", "a down 1")
+	if got := system.Living(); !slices.Equal(got, []string{"root"}) {
+		t.Errorf("living %q", got)
+	}
+	system.Close()
+}
+
 func TestAParentsRestartStopsItsChildrenAndFreesTheirNames(t *testing.T) {
 	play(t, func(s *stage) {
 		parent := s.spawn("a", s.kind(func(p *player) {
@@ -229,6 +261,8 @@ func TestAChildThatFailsBelowAFailedParentIsStoppedWithIt(t *testing.T) {
 		parent.Tell(fail{errBoom})
 		synctest.Wait()
 		child.Tell(fail{errBoom})
+		synctest.Wait()
+		s.expect(t, "a up 1", "b up 1")
 		pass(time.Second)
 		s.expect(t, "a up 1", "b up 1", "b down 1", "a down 1", "a up 2", "b up 1")
 	})
@@ -293,16 +327,43 @@ func TestNothingIsHandledOnceAStopHasBegun(t *testing.T) {
 }
 
 func TestAStoppedChildIsNotReportedAsGivenUp(t *testing.T) {
-	play(t, func(s *stage) {
+	var out bytes.Buffer
+	log := hclog.New(&hclog.LoggerOptions{Output: &out})
+	playWith(t, kit.Options{Log: log}, func(s *stage) {
 		k := s.kind()
 		k.Budget = kit.Never
-		var child kit.Ref[line]
 		within(s.root, func(c *kit.Context[line]) {
-			child = kit.Spawn(c, "a", k, func(string, error) line { return do(s.shout) })
+			child := kit.Spawn(c, "a", k, func(string, error) line { return do(s.shout) })
 			child.Tell(fail{errBoom})
 			synctest.Wait() // it has failed; the verdict waits for this mailbox
 			kit.Stop(c, child)
 		})
+		synctest.Wait()
+		s.expect(t, "a up 1", "a down 1")
+	})
+	if said := out.String(); strings.Contains(said, "gave up") || !strings.Contains(said, "failed while stopping") {
+		t.Errorf("logged %s", said)
+	}
+}
+
+// The news is in the parent's mailbox already.
+func TestAStopWithdrawsTheNewsOfGivingUp(t *testing.T) {
+	play(t, func(s *stage) {
+		k := s.kind()
+		k.Budget = kit.Never
+		stopped := make(chan struct{})
+		within(s.root, func(c *kit.Context[line]) {
+			child := kit.Spawn(c, "a", k, func(string, error) line { return do(s.shout) })
+			child.Tell(fail{errBoom})
+			synctest.Wait()
+			c.Self().Tell(do(func(c *kit.Context[line]) error {
+				synctest.Wait() // given up, stopped, and the news posted
+				kit.Stop(c, child)
+				close(stopped)
+				return nil
+			}))
+		})
+		<-stopped
 		synctest.Wait()
 		s.expect(t, "a up 1", "a down 1")
 	})

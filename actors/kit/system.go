@@ -49,6 +49,9 @@ type goroutines struct{}
 func (goroutines) Schedule(turn func()) { go turn() }
 func (goroutines) Throughput() int      { return 300 }
 
+// systems counts them: all share one system of the library.
+var systems atomic.Uint64
+
 // System is a forest of actors.
 type System struct {
 	log        hclog.Logger
@@ -56,8 +59,7 @@ type System struct {
 	seed       uint64
 	dispatcher Dispatcher
 	hook       func(Turn)
-	library    *actor.ActorSystem
-	supervisor *supervisor
+	number     uint64 // among all systems of the process
 	serial     atomic.Uint64
 	closed     atomic.Bool
 	done       chan struct{} // closed with it
@@ -87,9 +89,8 @@ func NewSystem(o Options) *System {
 	}
 	s := &System{
 		log: o.Log, clock: o.Clock, seed: o.Seed, dispatcher: o.Dispatcher, hook: o.Hook,
-		library: newLibrary(o.Log), done: make(chan struct{}), cells: map[string]*cell{},
+		number: systems.Add(1), done: make(chan struct{}), cells: map[string]*cell{},
 	}
-	s.supervisor = &supervisor{s}
 	s.rng = s.stream("pauses")
 	return s
 }
@@ -100,13 +101,13 @@ func Root[M any](s *System, name string, k Kind[M], gaveUp func(reason error)) R
 	c := newCell(s, nil, name, k)
 	c.gaveUp = gaveUp
 	s.addRoot(c)
-	c.launch(s.library.Root.SpawnNamed, actor.WithGuardian(s.supervisor))
+	c.launch(library().Root.SpawnNamed, actor.WithGuardian(supervisor{}))
 	return Ref[M]{c}
 }
 
 // Stop stops the roots, newest first, everything below them before, and waits
 // until the last work has returned. What hasn't stopped when ctx ends is named
-// in the error and detached, as by Close.
+// in the error and detached, as by Close. After Close it only waits for work.
 func (s *System) Stop(ctx context.Context) error {
 	defer s.Close()
 	for _, root := range slices.Backward(s.lastRoots()) {
@@ -115,6 +116,7 @@ func (s *System) Stop(ctx context.Context) error {
 		s.settle()
 		select {
 		case <-root.whenGone():
+		case <-s.done:
 		case <-ctx.Done():
 			return fmt.Errorf("kit: stop: still there: %s: %w", strings.Join(s.Living(), ", "), context.Cause(ctx))
 		}
@@ -135,13 +137,24 @@ func (s *System) Close() {
 		return
 	}
 	close(s.done)
-	for _, c := range s.snapshot() {
+	registry := library().ProcessRegistry
+	for _, c := range s.abandon() {
 		c.current.Load().end()
+		registry.Remove(library().NewLocalPID(c.id))
 	}
-	s.library.Shutdown()
 }
 
-// Living returns the paths of all actors, sorted.
+// abandon forgets and returns all actors.
+func (s *System) abandon() []*cell {
+	cells := s.snapshot()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.cells)
+	s.roots, s.final = nil, true
+	return cells
+}
+
+// Living returns the paths of all actors, sorted; a closed System has none.
 func (s *System) Living() []string {
 	var paths []string
 	for _, c := range s.snapshot() {
@@ -171,14 +184,10 @@ func (s *System) settle() {
 // settleMax is how many turns the way down may take.
 const settleMax = 1_000_000
 
-func (s *System) nextID(name string) string {
-	return name + "#" + strconv.FormatUint(s.serial.Add(1), 36)
-}
-
 func (s *System) addRoot(c *cell) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.final || s.closed.Load() {
+	if s.final {
 		panic(fmt.Sprintf("kit: root %s: the system has stopped", c.path))
 	}
 	if slices.ContainsFunc(s.roots, func(r *cell) bool { return r.name == c.name }) {
@@ -194,7 +203,13 @@ func (s *System) lastRoots() []*cell {
 	return slices.Clone(s.roots)
 }
 
+// add names the cell for the library and counts it among the living.
 func (s *System) add(c *cell) {
+	prefix := strconv.FormatUint(s.number, 36) + ":"
+	if c.parent != nil {
+		prefix = c.parent.cell.id + "/"
+	}
+	c.id = prefix + c.name + "#" + strconv.FormatUint(c.serial, 36)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cells[c.id] = c
@@ -205,12 +220,6 @@ func (s *System) remove(c *cell) {
 	defer s.mu.Unlock()
 	delete(s.cells, c.id)
 	s.roots = slices.DeleteFunc(s.roots, func(r *cell) bool { return r == c })
-}
-
-func (s *System) find(id string) *cell {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cells[id]
 }
 
 // stream is a source of chance that follows from the seed and a name.

@@ -154,6 +154,37 @@ func TestAStopThatTakesTooLongNamesWhatIsLeft(t *testing.T) {
 	}
 }
 
+func TestACloseCutsAStopShort(t *testing.T) {
+	play(t, func(s *stage) {
+		s.root.Tell(do(func(*kit.Context[line]) error { time.Sleep(time.Minute); return nil }))
+		synctest.Wait()
+		stopped := make(chan error)
+		go func() { stopped <- s.system.Stop(s.Context()) }()
+		synctest.Wait()
+		s.system.Close()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+		pass(time.Hour)
+	})
+}
+
+func TestNoRootComesOnceAStopHasBegun(t *testing.T) {
+	play(t, func(s *stage) {
+		var got string
+		kit.Root(s.system, "one", s.kind(func(p *player) {
+			p.down = func(*kit.Context[line]) {
+				got = complaint(func() { kit.Root(s.system, "two", s.kind(), nil) })
+			}
+		}), nil)
+		synctest.Wait()
+		s.system.Stop(s.Context())
+		if got != "kit: root two: the system has stopped" {
+			t.Error(got)
+		}
+	})
+}
+
 func TestAStopWaitsForWork(t *testing.T) {
 	play(t, func(s *stage) {
 		s.pipe(s.root, func(context.Context) (int, error) { time.Sleep(time.Minute); return 0, nil })
@@ -185,21 +216,24 @@ func TestAClosedSystemHandlesNothing(t *testing.T) {
 	})
 }
 
-// libs.md pitfall 20: the library's dead letters start a goroutine each second.
+// libs.md pitfall 20: the library's dead letters start a goroutine that lives
+// for a second. Its own are the hardest to avoid: here a stop that the parent
+// sends to a child whose end it hasn't heard of yet.
 func TestWhatIsLostStartsNothing(t *testing.T) {
 	s := kit.NewSystem(kit.Options{})
-	r := kit.Root(s, "root", newScript().kind(), nil)
-	within(r, func(c *kit.Context[line]) {
+	root := kit.Root(s, "root", newScript().kind(), nil)
+	var parent kit.Ref[line]
+	within(root, func(c *kit.Context[line]) { parent = kit.Spawn(c, "p", newScript().kind(), c1) })
+	within(parent, func(c *kit.Context[line]) {
 		child := kit.Spawn(c, "a", newScript().kind(), c1)
+		within(root, func(c *kit.Context[line]) { kit.Stop(c, parent) })
 		kit.Stop(c, child)
-		kit.Stop(c, child)
-		child.Tell(say("lost"))
+		kit.Ask(t.Context(), child, func(kit.Reply[int]) line { return say("lost") }) // until it is gone
 	})
 	if err := s.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	r.Tell(say("lost"))
-	goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	root.Tell(say("lost"))
 	goleak.VerifyNone(t)
 }
 

@@ -285,19 +285,26 @@ func TestAskHearsOfAnActorThatGoesBeforeItAnswers(t *testing.T) {
 
 func TestAnAnswerGivenAtTheEndCounts(t *testing.T) {
 	play(t, func(s *stage) {
-		child := s.spawn("a", s.kind())
 		var late kit.Reply[int]
-		child2 := s.spawn("b", s.kind(func(p *player) { p.down = func(*kit.Context[line]) { late.Send(7) } }))
+		child := s.spawn("a", s.kind(func(p *player) { p.down = func(*kit.Context[line]) { late.Send(7) } }))
 		got := make(chan int, 1)
 		go func() {
-			n, _ := kit.Ask(s.Context(), child2, func(reply kit.Reply[int]) line { late = reply; return say("later") })
+			n, _ := kit.Ask(s.Context(), child, func(reply kit.Reply[int]) line { late = reply; return say("later") })
 			got <- n
 		}()
 		synctest.Wait()
-		s.stop(child2)
 		s.stop(child)
 		if n := <-got; n != 7 {
 			t.Errorf("got %d", n)
+		}
+		// When answer and deadline are both there, the answer wins.
+		ctx, cancel := context.WithCancel(s.Context())
+		cancel()
+		for range 100 {
+			n, err := kit.Ask(ctx, s.root, func(reply kit.Reply[int]) line { reply.Send(7); return say("done") })
+			if n != 7 || err != nil {
+				t.Fatalf("got %d, %v", n, err)
+			}
 		}
 	})
 }

@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"net/netip"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -42,6 +43,17 @@ type Droplet struct {
 	URI    string // may carry user:password; never log it, log Redacted()
 	SHA1   string // lower-case hex; empty: not given
 	SHA256 string // lower-case hex; empty: not given
+}
+
+// Redacted is the URI for logs and errors: without user and password, and
+// without the query, where blob stores put their signatures.
+func (d Droplet) Redacted() string {
+	u, err := url.Parse(d.URI)
+	if err != nil {
+		return "(a URI that can't be read)" // the error would quote it
+	}
+	u.User, u.RawQuery, u.Fragment, u.RawFragment = nil, "", "", ""
+	return u.String()
 }
 
 // ApplicationLimits are an instance's limits in the wire's units.

@@ -163,7 +163,7 @@ func (b *Bus) Close(ctx context.Context) error {
 	if again {
 		return fmt.Errorf("bus: close: %w", ErrClosed)
 	}
-	b.Deafen()
+	b.StopListening()
 	b.outbox.close()
 	unsent := b.drainOutbox(ctx)
 	err := b.drainConnection(ctx)

@@ -425,7 +425,7 @@ func TestOnlyOneListens(t *testing.T) {
 	if err := b.Listen(func(messaging.Command) {}); err == nil {
 		t.Error("two listen")
 	}
-	b.Deafen()
+	b.StopListening()
 	commands := listen(t, b)
 	observer(t, s.url).Publish("router.start", nil)
 	receive(t, commands)

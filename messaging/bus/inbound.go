@@ -70,8 +70,8 @@ func (in *inbound) unsubscribe() {
 	}
 }
 
-// Deafen ends Listen. When it has returned, take is not called any more.
-func (b *Bus) Deafen() {
+// StopListening ends Listen. When it has returned, take is not called any more.
+func (b *Bus) StopListening() {
 	b.mu.Lock()
 	in, service := b.inbound, b.service
 	b.inbound, b.service = nil, nil

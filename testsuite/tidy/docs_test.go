@@ -147,8 +147,8 @@ var adrParts = []string{"Context", "Decision", "Consequences", "How we would not
 
 var (
 	adrName   = regexp.MustCompile(`^docs/adr/(\d{4})-[a-z0-9]+(-[a-z0-9]+)*\.md$`)
-	adrStatus = regexp.MustCompile(`(?im)^\W*status\W+\w`)
-	adrDate   = regexp.MustCompile(`(?im)(\bdate\b|\bstatus\b).*\b20\d\d-\d\d-\d\d\b`)
+	adrStatus = regexp.MustCompile(`(?i)\bstatus\b[\s\S]*\b(proposed|accepted|rejected|superseded by)\b`)
+	adrDate   = regexp.MustCompile(`\b20\d\d-\d\d-\d\d\b`)
 )
 
 func TestDecisionRecordsHaveTheirForm(t *testing.T) {
@@ -166,8 +166,9 @@ func TestDecisionRecordsHaveTheirForm(t *testing.T) {
 			t.Errorf("%s:1: %s has the number %s too", name, other, m[1])
 		}
 		numbers[m[1]] = name
-		if !adrStatus.MatchString(text) || !adrDate.MatchString(text) {
-			t.Errorf("%s:1: a status line and a date (year-month-day) are missing", name)
+		head, _, _ := strings.Cut(text, "\n## ")
+		if !strings.HasPrefix(head, "# "+m[1]) || !adrStatus.MatchString(head) || !adrDate.MatchString(head) {
+			t.Errorf("%s:1: it begins with its number, a status and a date (year-month-day)", name)
 		}
 		for _, part := range adrParts {
 			if !regexp.MustCompile(`(?im)^\W*` + part).MatchString(text) {

@@ -61,7 +61,8 @@ func BenchmarkSpawn(b *testing.B) {
 	for i := range names {
 		names[i] = string(rune('a'+i%26)) + string(rune('0'+i/26%1000)) + string(rune('0'+i/26000%1000))
 	}
-	r := kit.Root(s, "node", kit.Kind[line]{Name: "nursery", New: func() kit.Actor[line] { return &nursery{names: names} }}, nil)
+	nurseries := kit.Kind[line]{Name: "nursery", New: func() kit.Actor[line] { return &nursery{names: names} }}
+	r := kit.Root(s, "node", nurseries, nil)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)

@@ -10,7 +10,9 @@ import (
 var errBoom = errors.New("boom")
 
 func TestBudgets(t *testing.T) {
-	budget := Budget{Restarts: 3, Window: 10 * time.Second, PauseMin: 100 * time.Millisecond, PauseMax: 300 * time.Millisecond}
+	budget := Budget{
+		Restarts: 3, Window: 10 * time.Second, PauseMin: 100 * time.Millisecond, PauseMax: 300 * time.Millisecond,
+	}
 	permanent := fmt.Errorf("no: %w", ErrPermanent)
 	type fault struct {
 		at    time.Duration // since the first

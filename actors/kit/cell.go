@@ -211,8 +211,8 @@ func (c *cell) post(d delivery) {
 }
 
 func (c *cell) drop(d delivery) {
-	if log := c.sys.log; log.IsDebug() {
-		log.Debug("message dropped: the actor is gone", "actor", c.path, "message", messageName(d))
+	if log := c.logger(); log.IsDebug() {
+		log.Debug("message dropped: the actor is gone", "message", d.name())
 	}
 }
 

@@ -40,3 +40,25 @@ func TestAWatchIsForgottenByBothSides(t *testing.T) {
 		s.Stop(t.Context())
 	})
 }
+
+// The library's registry serves the whole process: what stays there stays for good.
+func TestNothingStaysInTheLibrary(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, end := range map[string]func(*System){
+			"stop":  func(s *System) { s.Stop(t.Context()) },
+			"close": (*System).Close,
+		} {
+			s := NewSystem(Options{})
+			a := Root(s, "a", Kind[error]{Name: "idle", New: func() Actor[error] { return idle{} }}, nil)
+			synctest.Wait()
+			if _, ok := library().ProcessRegistry.GetLocal(a.cell.id); !ok {
+				t.Fatal("an actor isn't registered by its id")
+			}
+			end(s)
+			synctest.Wait()
+			if _, ok := library().ProcessRegistry.GetLocal(a.cell.id); ok {
+				t.Errorf("%s: still registered", name)
+			}
+		}
+	})
+}

@@ -14,6 +14,14 @@ type letter[M any] struct {
 
 func (l *letter[M]) incarnation() uint32 { return l.to }
 
+// name is for the log of what is lost.
+func (l *letter[M]) name() string {
+	if l.make != nil {
+		return "then"
+	}
+	return messageName(l.message)
+}
+
 func (l *letter[M]) open() (M, bool) {
 	if l.make == nil {
 		return l.message, true
@@ -22,7 +30,10 @@ func (l *letter[M]) open() (M, bool) {
 }
 
 // delivery is a letter whose message set only the addressee knows.
-type delivery interface{ incarnation() uint32 }
+type delivery interface {
+	incarnation() uint32
+	name() string
+}
 
 // behaviour is an Actor whose message set is hidden, so that one cell serves
 // all of them.

@@ -123,7 +123,8 @@ func simulate(t *testing.T, seed uint64) *census {
 	s := kit.NewSystem(kit.Options{Seed: seed, Dispatcher: d, Clock: clock, Hook: func(turn kit.Turn) {
 		seen.trace = append(seen.trace, fmt.Sprint(clock.Now().Sub(epoch), " ", turn.Path, " ", turn.Message))
 	}})
-	r := kit.Root(s, "ward", kit.Kind[line]{Name: "ward", New: func() kit.Actor[line] { return &ward{seen: seen, left: 4} }}, nil)
+	wards := kit.Kind[line]{Name: "ward", New: func() kit.Actor[line] { return &ward{seen: seen, left: 4} }}
+	r := kit.Root(s, "ward", wards, nil)
 	for range 4 {
 		r.Tell(say("next"))
 	}

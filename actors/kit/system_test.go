@@ -161,9 +161,10 @@ func TestACloseCutsAStopShort(t *testing.T) {
 		stopped := make(chan error)
 		go func() { stopped <- s.system.Stop(s.Context()) }()
 		synctest.Wait()
+		began := time.Now()
 		s.system.Close()
-		if err := <-stopped; err != nil {
-			t.Error(err)
+		if err := <-stopped; err != nil || time.Since(began) > 0 {
+			t.Errorf("got %v after %v", err, time.Since(began))
 		}
 		pass(time.Hour)
 	})
@@ -203,7 +204,8 @@ func TestAClosedSystemHandlesNothing(t *testing.T) {
 			c.After(time.Second, say("late"))
 			child.Tell(say("queued"))
 			failed.Tell(fail{errBoom})
-			synctest.Wait() // b waits for its restart
+			within(s.root, func(c *kit.Context[line]) { kit.Stop(c, child) })
+			synctest.Wait() // b waits for its restart, a's stop for the end of this
 			s.system.Close()
 			s.system.Close()
 			c.After(time.Second, say("late"))
@@ -235,6 +237,18 @@ func TestWhatIsLostStartsNothing(t *testing.T) {
 	}
 	root.Tell(say("lost"))
 	goleak.VerifyNone(t)
+}
+
+func TestWhatIsLostIsLoggedForDebugging(t *testing.T) {
+	var out bytes.Buffer
+	playWith(t, kit.Options{Log: hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Debug})}, func(s *stage) {
+		child := s.spawn("a", s.kind())
+		s.stop(child)
+		child.Tell(say("lost"))
+	})
+	if want := "root/a: message dropped: the actor is gone: message=say"; !strings.Contains(out.String(), want) {
+		t.Errorf("logged %q", out.String())
+	}
 }
 
 func TestFailuresAreLoggedOnceWithTheDecision(t *testing.T) {

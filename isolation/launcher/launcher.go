@@ -119,8 +119,7 @@ func startInside(process *exec.Cmd, join []*os.File) error {
 		return process.Start()
 	}
 	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
+	go onThrowaway(func() {
 		for _, tasks := range join {
 			if _, err := tasks.WriteString("0"); err != nil {
 				done <- fmt.Errorf("join %s: %w", tasks.Name(), err)
@@ -128,8 +127,27 @@ func startInside(process *exec.Cmd, join []*os.File) error {
 			}
 		}
 		done <- process.Start()
-	}()
+	})
 	return <-done
+}
+
+// onThrowaway runs f on a thread that ends with it. The process's first thread
+// can't end: the runtime parks it for ever, and what it joined would never be
+// empty again. Where the scheduler gives us that one, it is held while another
+// does the work.
+func onThrowaway(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f() // and never unlocked
+		return
+	}
+	defer runtime.UnlockOSThread()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		onThrowaway(f)
+	}()
+	<-over
 }
 
 // Clone makes one PID 1. It returns when the process exists and waits at its gate.

@@ -64,6 +64,7 @@ func (c *container) fork(j initproto.Job, files []*os.File) (int, string, error)
 	// after the other, on the main goroutine, so nobody else sees it.
 	before := unix.Umask(int(j.Umask))
 	defer unix.Umask(before)
+	defer lowerLimits(j)()
 	done := make(chan forked, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -139,11 +140,37 @@ func (c *container) jobAttributes(j initproto.Job, files []*os.File) *syscall.Pr
 	}
 }
 
-// limitProcess sets the job's rlimits, soft and hard alike. It comes a few
-// microseconds after the exec: before it, the limits would be PID 1's own, and
-// a hard one lowered there could never be raised again for the next job.
+// rlimits are the job's, by resource; 0 is no limit.
+func rlimits(j initproto.Job) map[int]uint64 {
+	return map[int]uint64{unix.RLIMIT_NOFILE: j.Files, unix.RLIMIT_NPROC: j.Procs}
+}
+
+// lowerLimits gives PID 1 the job's soft limits for as long as the fork takes,
+// so that the job never runs a moment without them. A hard limit lowered here
+// could never be raised again for the next job; limitProcess sets the job's.
+func lowerLimits(j initproto.Job) (restore func()) {
+	var restores []func()
+	for resource, limit := range rlimits(j) {
+		var now syscall.Rlimit
+		if limit == 0 || syscall.Getrlimit(resource, &now) != nil {
+			continue
+		}
+		// syscall's own function: after it the runtime no longer gives a child
+		// the limit of files that this process was started with.
+		syscall.Setrlimit(resource, &syscall.Rlimit{Cur: min(limit, now.Max), Max: now.Max})
+		restores = append(restores, func() { syscall.Setrlimit(resource, &now) })
+	}
+	return func() {
+		for _, restore := range restores {
+			restore()
+		}
+	}
+}
+
+// limitProcess makes the job's limits hard ones, from outside, a few
+// microseconds after its exec.
 func limitProcess(pid int, j initproto.Job) {
-	for resource, limit := range map[int]uint64{unix.RLIMIT_NOFILE: j.Files, unix.RLIMIT_NPROC: j.Procs} {
+	for resource, limit := range rlimits(j) {
 		if limit == 0 {
 			continue
 		}

@@ -77,6 +77,11 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
+	// Without waiting: a PID 1 that accepts nobody is not going to.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
 	err = atShortPath(path, func(short string) error { return unix.Connect(fd, &unix.SockaddrUnix{Name: short}) })
 	if err != nil {
 		unix.Close(fd)
@@ -102,11 +107,15 @@ func (c *Client) greet(ctx context.Context) error {
 		deadline = d
 	}
 	c.conn.SetDeadline(deadline)
-	defer c.conn.SetDeadline(time.Time{})
+	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	message, _, err := c.conn.Receive()
-	if err != nil {
-		return fmt.Errorf("wait for the greeting: %w", err)
+	if err == nil && !stop() {
+		err = context.Cause(ctx)
 	}
+	if err != nil {
+		return fmt.Errorf("wait for the greeting: %w", errors.Join(err, context.Cause(ctx)))
+	}
+	c.conn.SetDeadline(time.Time{})
 	if c.hello, err = initproto.DecodeHello(message); err != nil {
 		return err
 	}
@@ -181,8 +190,8 @@ func (c *Client) Hello() initproto.Hello { return c.hello }
 // PID is PID 1's pid on the node, as it was when the connection began.
 func (c *Client) PID() int { return c.pid }
 
-// PIDFD is a hold on PID 1 that no other process can get into. It stays the
-// client's until TakePIDFD or Close.
+// PIDFD is a hold on PID 1 that no other process can get into. It is the
+// client's, until Close.
 func (c *Client) PIDFD() *os.File { return c.pidfd }
 
 // Spawn starts a job. files are stdin, stdout, stderr and the exit record;
@@ -259,6 +268,9 @@ func (c *Client) Close() error {
 	<-c.lost
 	return errors.Join(err, c.pidfd.Close())
 }
+
+// Done is closed when the connection is over.
+func (c *Client) Done() <-chan struct{} { return c.lost }
 
 // Lost says whether the connection is over.
 func (c *Client) Lost() bool {

@@ -1,0 +1,315 @@
+package box
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/isolation/cgroup"
+	"github.com/deacon-agent/deacon/isolation/disk"
+	"github.com/deacon-agent/deacon/isolation/initclient"
+	"github.com/deacon-agent/deacon/isolation/initproto"
+	"github.com/deacon-agent/deacon/isolation/launcher"
+	"github.com/deacon-agent/deacon/isolation/network"
+	"github.com/deacon-agent/deacon/isolation/rootfs"
+	"github.com/deacon-agent/deacon/isolation/slot"
+)
+
+// shmBytes is the size of a container's /dev/shm. It counts as the container's
+// memory, so it needs no limit of its own beyond a sane one.
+const shmBytes = 64 << 20
+
+// construction is one container while it is being made. Its parts are filled
+// in by the steps below, each by one step.
+type construction struct {
+	box   *Box
+	spec  isolation.Spec
+	slot  slot.Slot
+	undo  isolation.Undo
+	watch *stopwatch
+
+	gate     *initclient.Gate
+	born     launcher.Born
+	netns    *os.File
+	userns   *os.File
+	group    cgroup.Group
+	area     disk.Area
+	root     *os.File
+	dev      *os.File
+	binds    []*os.File
+	listener *os.File
+	files    jobFiles
+	started  initproto.Started
+}
+
+// Create makes the container and, where job is given, starts it as the first
+// one in the same round trip to PID 1. On error nothing of it is left.
+func (b *Box) Create(ctx context.Context, spec isolation.Spec, job *isolation.Job) (_ isolation.Status, err error) {
+	over, err := b.turns.take(ctx, spec.ID)
+	if err != nil {
+		return isolation.Status{}, fmt.Errorf("box: create %s: %w", spec.ID, err)
+	}
+	defer over()
+	c := &construction{box: b, spec: spec, slot: slotOf(spec), watch: newStopwatch()}
+	defer c.close()
+	defer func() {
+		c.undo.OnError(&err)
+		if err != nil {
+			err = fmt.Errorf("box: create %s: %w", spec.ID, err)
+		}
+	}()
+	if err := context.Cause(ctx); err != nil {
+		return isolation.Status{}, err
+	}
+	if err := c.watch.time("intent", func() error { return b.folder(spec.ID).intend(spec) }); err != nil {
+		return isolation.Status{}, err
+	}
+	c.undo.Push("container "+spec.ID, c.abandon)
+	// PID 1's program starts while its cgroups, its disk and its files are
+	// made: none of them needs another.
+	if err := together(
+		func() error { return c.watch.time("clone", func() error { return c.clone(ctx) }) },
+		func() error { return c.watch.time("cgroup", c.makeGroups) },
+		func() error { return c.watch.time("disk", c.makeArea) },
+		func() error { return c.watch.time("files", func() error { return c.openFiles(job) }) },
+	); err != nil {
+		return isolation.Status{}, err
+	}
+	if err := together(
+		func() error { return c.watch.time("network", func() error { return c.attach(ctx) }) },
+		func() error { return c.watch.time("rootfs", c.mount) },
+	); err != nil {
+		return isolation.Status{}, err
+	}
+	if err := c.watch.time("init", func() error { return c.open(ctx, job) }); err != nil {
+		return isolation.Status{}, err
+	}
+	return c.finish(ctx)
+}
+
+// together runs acts at once and waits for all of them, also after a failure:
+// what one of them is making must be known before it is undone.
+func together(acts ...func() error) error {
+	var group errgroup.Group
+	for _, act := range acts {
+		group.Go(act)
+	}
+	return group.Wait()
+}
+
+func (c *construction) clone(ctx context.Context) error {
+	l, err := c.box.ensureLauncher()
+	if err != nil {
+		return err
+	}
+	if c.gate, err = initclient.NewGate(); err != nil {
+		return err
+	}
+	defer c.gate.ClosePeer()
+	// On v2 PID 1 is born in a group of the container's, so that comes first.
+	join, err := c.initJoin()
+	if err != nil {
+		return err
+	}
+	defer join.Close()
+	c.born, err = l.Clone(ctx, launcher.Request{
+		Name: c.spec.ID, UIDBase: c.box.config.Plan.UID(c.slot.Number), Size: slot.UIDsPerSlot,
+		Gate: c.gate.Peer(), Cgroup: join.Dir,
+	})
+	if err != nil {
+		return err
+	}
+	return c.openNamespaces()
+}
+
+func (c *construction) initJoin() (cgroup.Join, error) {
+	if c.box.cgroups.Name() == "v1" {
+		return cgroup.Join{}, nil
+	}
+	group, err := c.createGroups()
+	if err != nil {
+		return cgroup.Join{}, err
+	}
+	return group.InitJoin()
+}
+
+// openNamespaces takes hold of PID 1's namespaces by its pid, and makes sure
+// afterwards that the pid was still its own.
+func (c *construction) openNamespaces() (err error) {
+	dir := fmt.Sprintf("/proc/%d/ns/", c.born.PID)
+	if c.netns, err = os.Open(dir + "net"); err != nil {
+		return err
+	}
+	if c.userns, err = os.Open(dir + "user"); err != nil {
+		return err
+	}
+	dead, err := waitDeath(int(c.born.PIDFD.Fd()), 0)
+	if err == nil && dead {
+		err = initclient.ErrAtGate
+	}
+	return err
+}
+
+func (c *construction) createGroups() (cgroup.Group, error) {
+	uid := c.box.config.Plan.UID(c.slot.Number)
+	return c.box.cgroups.Create(c.box.config.Plan.Cgroup(c.slot), c.spec.Limits, uid)
+}
+
+func (c *construction) makeGroups() (err error) {
+	c.group, err = c.createGroups()
+	return err
+}
+
+func (c *construction) makeArea() (err error) {
+	quota := disk.Quota{Bytes: c.spec.Limits.DiskBytes, Inodes: c.spec.Limits.DiskInodes}
+	c.area, err = c.box.disk.Create(c.box.config.Plan.Disk(c.slot), quota, c.box.config.Plan.UID(c.slot.Number))
+	return err
+}
+
+func (c *construction) openFiles(job *isolation.Job) (err error) {
+	f := c.box.folder(c.spec.ID)
+	if c.listener, err = initclient.Bind(f.socket()); err != nil {
+		return err
+	}
+	if job == nil {
+		return nil
+	}
+	c.files, err = f.openJob(job.Number, c.ownerOf(*job))
+	return err
+}
+
+// ownerOf is the job's user as the node numbers it.
+func (c *construction) ownerOf(job isolation.Job) int {
+	return int(c.box.config.Plan.UID(c.slot.Number) + job.User.UID)
+}
+
+func (c *construction) attach(ctx context.Context) error {
+	return c.box.network.Attach(ctx, c.box.attachment(c.spec), c.netns)
+}
+
+// mount makes every mount that PID 1 is to attach.
+func (c *construction) mount() (err error) {
+	var layers []*os.File
+	defer func() { closeAll(layers) }()
+	for _, path := range c.spec.Rootfs.Layers {
+		layer, err := rootfs.Layer(path, c.userns, true)
+		if err != nil {
+			return err
+		}
+		layers = append(layers, layer)
+	}
+	if c.root, err = rootfs.Overlay(layers, c.area.Upper, c.area.Work); err != nil {
+		return err
+	}
+	for _, bind := range c.spec.Rootfs.Binds {
+		var userns *os.File
+		if bind.Shifted {
+			userns = c.userns
+		}
+		mount, err := rootfs.Layer(bind.Source, userns, bind.ReadOnly)
+		if err != nil {
+			return err
+		}
+		c.binds = append(c.binds, mount)
+	}
+	c.dev, err = rootfs.Clone(c.box.dev)
+	return err
+}
+
+// open sends PID 1 through the gate.
+func (c *construction) open(ctx context.Context, job *isolation.Job) error {
+	join, err := c.group.JobJoin()
+	if err != nil {
+		return err
+	}
+	defer join.Close()
+	oom, err := c.group.OOMCounter()
+	if err != nil {
+		return err
+	}
+	defer oom.Close()
+	setup := initproto.Setup{
+		ID: c.spec.ID, Epoch: c.slot.Epoch, Hostname: c.hostname(), Filter: c.box.filter, ShmBytes: shmBytes,
+		Join: initproto.JoinTasks, Joins: uint32(len(join.Files())), Link: c.link(),
+	}
+	if join.Dir != nil {
+		setup.Join = initproto.JoinClone
+	}
+	files := []*os.File{c.root, c.dev, c.listener, oom}
+	for i, bind := range c.spec.Rootfs.Binds {
+		setup.Binds = append(setup.Binds, bind.Target)
+		files = append(files, c.binds[i])
+	}
+	files = append(files, join.Files()...)
+	if job != nil {
+		encoded := c.box.encodeJob(*job)
+		setup.Job = &encoded
+		files = append(files, c.files.list()...)
+	}
+	c.started, err = c.gate.Open(ctx, setup, files)
+	return err
+}
+
+func (c *construction) hostname() string {
+	if c.spec.Hostname != "" {
+		return c.spec.Hostname
+	}
+	return c.spec.ID
+}
+
+func (c *construction) link() *initproto.Link {
+	plan := c.box.config.Plan
+	return &initproto.Link{
+		Name: network.PeerName, Address: plan.PeerIP(c.slot.Number).As4(), Prefix: uint8(plan.Subnet(c.slot.Number).Bits()),
+		Gateway: plan.HostIP(c.slot.Number).As4(),
+	}
+}
+
+// finish connects to the PID 1 that now serves, as any later agent would.
+func (c *construction) finish(ctx context.Context) (isolation.Status, error) {
+	client, err := initclient.Dial(ctx, c.box.folder(c.spec.ID).socket())
+	if err != nil {
+		return isolation.Status{}, err
+	}
+	kept := &container{spec: c.spec, init: client, group: c.group}
+	c.box.hold(kept)
+	status := c.box.status(kept)
+	status.Steps = c.watch.steps()
+	return status, nil
+}
+
+// close lets go of what PID 1 has its own copies of.
+func (c *construction) close() {
+	if c.gate != nil {
+		c.gate.Close()
+	}
+	c.area.Close()
+	c.files.close()
+	closeAll(append(c.binds, c.born.PIDFD, c.netns, c.userns, c.root, c.dev, c.listener))
+}
+
+func closeAll(files []*os.File) {
+	for _, file := range files {
+		if file != nil {
+			file.Close()
+		}
+	}
+}
+
+// abandon is the undo of everything: killed, taken out of the table, removed.
+// It is done to the end also where the caller's context is over.
+func (c *construction) abandon() error {
+	var failed error
+	// A PID 1 that the launcher makes after we gave up goes by itself.
+	if c.gate != nil {
+		c.gate.Close()
+	}
+	if c.born.PIDFD != nil {
+		failed = killAndWait(int(c.born.PIDFD.Fd()))
+	}
+	return errors.Join(failed, c.box.release(context.Background(), []string{c.spec.ID}))
+}

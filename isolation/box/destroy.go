@@ -1,0 +1,144 @@
+package box
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/isolation/network"
+)
+
+// deathMax is how long the kernel may take from SIGKILL until the last process
+// of a pid namespace is gone. Only a process stuck in a device outlives it.
+const deathMax = 10 * time.Second
+
+// Destroy ends the container: when it returns, every process is dead and the
+// mapped ports refuse. What that leaves in the kernel and on disk is Release's.
+// Destroying what is already destroyed succeeds.
+func (b *Box) Destroy(ctx context.Context, id string) error {
+	over, err := b.turns.take(ctx, id)
+	if err != nil {
+		return fmt.Errorf("box: destroy %s: %w", id, err)
+	}
+	defer over()
+	spec, err := b.folder(id).spec()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("box: destroy %s: %w", id, err)
+	}
+	// Refusing and killing need nothing of one another.
+	refused := make(chan error, 1)
+	go func() { refused <- b.network.Refuse(b.attachment(spec)) }()
+	err = b.kill(ctx, spec)
+	if err = errors.Join(err, <-refused); err != nil {
+		return fmt.Errorf("box: destroy %s: %w", id, err)
+	}
+	b.let(id)
+	return nil
+}
+
+// kill ends PID 1, and with it its pid namespace: the kernel kills and reaps
+// every process inside before PID 1's own end is seen.
+func (b *Box) kill(ctx context.Context, spec isolation.Spec) error {
+	c, err := b.reach(ctx, spec)
+	if errors.Is(err, isolation.ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return killAndWait(int(c.init.PIDFD().Fd()))
+}
+
+func killAndWait(pidfd int) error {
+	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kill the init: %w", err)
+	}
+	dead, err := waitDeath(pidfd, deathMax)
+	if err != nil {
+		return err
+	}
+	if !dead {
+		return fmt.Errorf("the init is not dead %s after SIGKILL", deathMax)
+	}
+	return nil
+}
+
+// waitDeath polls a pidfd: it becomes readable when the process has ended.
+func waitDeath(pidfd int, limit time.Duration) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, int(limit.Milliseconds()))
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("wait for the init's end: %w", err)
+		}
+		return n > 0, nil
+	}
+}
+
+// Release takes back what Destroy left: table elements and connection-tracking
+// entries (one batch for all, because a deletion costs a grace period), links,
+// cgroups, upper folders and at last the containers' own folders. After it the
+// slots may be used again. Every step goes on after an error, and a container
+// that could not be released whole keeps its folder, so that it is tried again.
+func (b *Box) Release(ctx context.Context, ids []string) error {
+	over, err := b.turns.takeAll(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("box: release: %w", err)
+	}
+	defer over()
+	return b.release(ctx, ids)
+}
+
+// release is Release for whoever has the containers' turns.
+func (b *Box) release(ctx context.Context, ids []string) error {
+	var specs []isolation.Spec
+	var attachments []network.Attachment
+	var failed error
+	for _, id := range ids {
+		spec, err := b.folder(id).spec()
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // released before
+		case err != nil:
+			failed = errors.Join(failed, fmt.Errorf("release %s: %w", id, err))
+		default:
+			specs = append(specs, spec)
+			attachments = append(attachments, b.attachment(spec))
+		}
+	}
+	if err := b.network.Release(ctx, attachments); err != nil {
+		return fmt.Errorf("box: %w", errors.Join(failed, err))
+	}
+	for _, spec := range specs {
+		if err := b.releaseOne(spec); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("release %s: %w", spec.ID, err))
+		}
+	}
+	failed = errors.Join(failed, b.disk.Reclaim(ctx), b.emptyTrash())
+	if failed != nil {
+		return fmt.Errorf("box: %w", failed)
+	}
+	return nil
+}
+
+func (b *Box) releaseOne(spec isolation.Spec) error {
+	s := slotOf(spec)
+	err := errors.Join(
+		b.cgroups.Remove(b.config.Plan.Cgroup(s)),
+		b.disk.Discard(b.config.Plan.Disk(s)),
+	)
+	if err != nil {
+		return err
+	}
+	return b.discard(spec.ID)
+}

@@ -1,0 +1,130 @@
+package box
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/isolation/record"
+)
+
+// The layout below the state folder:
+//
+//	containers/<id>/spec             the intent record
+//	containers/<id>/init.sock        PID 1 listens here
+//	containers/<id>/jobs/<n>/stdout  written by the job itself
+//	containers/<id>/jobs/<n>/stderr
+//	containers/<id>/jobs/<n>/exit    written by PID 1, once
+//	trash/<id>.<n>                   renamed aside, removed later
+const (
+	specRecord = "spec"
+	initSocket = "init.sock"
+	stdoutFile = "stdout"
+	stderrFile = "stderr"
+	exitFile   = "exit"
+)
+
+// folder is one container's place on disk.
+type folder string
+
+func (b *Box) folder(id string) folder { return folder(filepath.Join(b.containers, id)) }
+
+func (f folder) socket() string       { return filepath.Join(string(f), initSocket) }
+func (f folder) job(n uint32) string  { return filepath.Join(string(f), "jobs", strconv.Itoa(int(n))) }
+func (f folder) exit(n uint32) string { return filepath.Join(f.job(n), exitFile) }
+
+// intend makes the folder and the record in it, before anything else of the
+// container exists: a folder without a readable record is of a container that
+// was never begun. A folder that is there belongs to another's container and
+// is not touched.
+func (f folder) intend(spec isolation.Spec) error {
+	// 0711: PID 1 connects nothing by path, but the socket's folder has to be
+	// searchable for the agent's own tools; the record itself is 0600.
+	if err := os.Mkdir(string(f), 0o711); err != nil {
+		return fmt.Errorf("make the container's folder: %w", err)
+	}
+	if err := record.Save(string(f), specRecord, spec); err != nil {
+		return errors.Join(err, os.RemoveAll(string(f)))
+	}
+	return nil
+}
+
+func (f folder) spec() (isolation.Spec, error) {
+	var spec isolation.Spec
+	err := record.Load(string(f), specRecord, &spec)
+	return spec, err
+}
+
+// jobFiles are the descriptors that a job and its PID 1 get.
+type jobFiles struct{ stdin, stdout, stderr, exit *os.File }
+
+// list is the order in which PID 1 expects them.
+func (j jobFiles) list() []*os.File { return []*os.File{j.stdin, j.stdout, j.stderr, j.exit} }
+
+func (j jobFiles) close() { closeAll(j.list()) }
+
+// openJob makes the files of job n. The output files belong to the job's user,
+// so that an application that opens /dev/stdout by name may do so; the exit
+// record belongs to nobody inside and is reached only through PID 1's
+// descriptor.
+func (f folder) openJob(n uint32, owner int) (_ jobFiles, err error) {
+	dir := f.job(n)
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return jobFiles{}, fmt.Errorf("make the job's folder: %w", err)
+	}
+	var files jobFiles
+	defer func() {
+		if err != nil {
+			files.close()
+		}
+	}()
+	if files.stdin, err = os.Open(os.DevNull); err != nil {
+		return files, err
+	}
+	if files.stdout, err = openOutput(filepath.Join(dir, stdoutFile), owner); err != nil {
+		return files, err
+	}
+	if files.stderr, err = openOutput(filepath.Join(dir, stderrFile), owner); err != nil {
+		return files, err
+	}
+	files.exit, err = os.OpenFile(f.exit(n), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	return files, err
+}
+
+// openOutput opens for reading too: PID 1 punches holes through the same
+// descriptor that the job writes to.
+func openOutput(name string, owner int) (*os.File, error) {
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Chown(owner, owner); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// discard moves the folder aside in one rename; what it holds is removed by
+// emptyTrash, off the way.
+func (b *Box) discard(id string) error {
+	err := os.Rename(string(b.folder(id)), filepath.Join(b.trash, id+"."+strconv.FormatInt(b.trashed.Add(1), 10)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (b *Box) emptyTrash() error {
+	entries, err := os.ReadDir(b.trash)
+	for _, entry := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(b.trash, entry.Name())))
+	}
+	return err
+}

@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	left := rig.Leftovers()
+	left := (rig.Traces{}).Leftovers()
 	for _, pattern := range []string{"deacon-*", "dcn-*"} {
 		folders, _ := filepath.Glob(filepath.Join(os.TempDir(), pattern))
 		for _, folder := range folders {

@@ -1,0 +1,212 @@
+package rig
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// NATS is a real server inside the test process.
+type NATS struct {
+	t      testing.TB
+	server *server.Server
+	URL    string
+}
+
+// StartNATS runs a server on a free loopback port until the test ends.
+func StartNATS(t testing.TB) *NATS {
+	t.Helper()
+	n := &NATS{t: t}
+	n.start(server.RANDOM_PORT)
+	t.Cleanup(n.Stop)
+	return n
+}
+
+func (n *NATS) start(port int) {
+	n.t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
+	if err != nil {
+		n.t.Fatal("rig: make NATS:", err)
+	}
+	go s.Start()
+	if !s.ReadyForConnections(readyMax) {
+		n.t.Fatal("rig: NATS is not ready")
+	}
+	n.server, n.URL = s, s.ClientURL()
+}
+
+// Stop takes the server away; its clients lose their connections.
+func (n *NATS) Stop() {
+	n.server.Shutdown()
+	n.server.WaitForShutdown()
+}
+
+// Return brings the server back on the address it had.
+func (n *NATS) Return() {
+	n.t.Helper()
+	var port int
+	if _, err := fmt.Sscanf(n.URL, "nats://127.0.0.1:%d", &port); err != nil {
+		n.t.Fatalf("rig: port of %s: %v", n.URL, err)
+	}
+	n.start(port)
+}
+
+// Controller is a cloud controller, a health manager and a router in one: it
+// knows subjects and JSON, and nothing of deacon's code.
+type Controller struct {
+	t    testing.TB
+	Conn *nats.Conn
+	seen chan Seen
+	past []Seen
+}
+
+// Seen is one message that was published, and when it was read here.
+type Seen struct {
+	Subject string
+	Body    map[string]any
+	Raw     []byte
+	At      time.Time
+}
+
+// watched are the subjects that a DEA publishes.
+var watched = []string{"dea.heartbeat", "dea.advertise", "dea.start", "dea.shutdown", "droplet.exited",
+	"router.register", "router.unregister", "deacon.v1.>"}
+
+// seenMax bounds what may wait unread; a test that lets more pile up has lost its way.
+const seenMax = 1 << 16
+
+// NewController connects and begins to listen.
+func NewController(t testing.TB, url string, options ...nats.Option) *Controller {
+	t.Helper()
+	options = append(options, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	conn, err := nats.Connect(url, options...)
+	if err != nil {
+		t.Fatal("rig: controller:", err)
+	}
+	t.Cleanup(conn.Close)
+	c := &Controller{t: t, Conn: conn, seen: make(chan Seen, seenMax)}
+	for _, subject := range watched {
+		if _, err := conn.Subscribe(subject, c.take); err != nil {
+			t.Fatal("rig: controller subscribes:", err)
+		}
+	}
+	if err := conn.Flush(); err != nil {
+		t.Fatal("rig: controller:", err)
+	}
+	return c
+}
+
+func (c *Controller) take(m *nats.Msg) {
+	seen := Seen{Subject: m.Subject, Raw: m.Data, At: time.Now()}
+	if err := json.Unmarshal(m.Data, &seen.Body); err != nil {
+		fmt.Fprintf(os.Stderr, "rig: %s is not a JSON object: %v: %q\n", m.Subject, err, m.Data)
+		return
+	}
+	select {
+	case c.seen <- seen:
+	default:
+		fmt.Fprintln(os.Stderr, "rig: the controller's queue is full; dropped", m.Subject)
+	}
+}
+
+// Publish sends body as JSON.
+func (c *Controller) Publish(subject string, body any) {
+	c.t.Helper()
+	data, err := json.Marshal(body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.Conn.Publish(subject, data); err != nil {
+		c.t.Fatalf("rig: publish %s: %v", subject, err)
+	}
+	c.Conn.Flush()
+}
+
+// Match says whether a message is the one that is waited for.
+type Match func(Seen) bool
+
+// Expect waits for a message on subject that all matches accept. Messages are
+// kept: one that came before it was asked for is found too, once.
+func (c *Controller) Expect(subject string, limit time.Duration, matches ...Match) Seen {
+	c.t.Helper()
+	seen, ok := c.await(subject, limit, matches)
+	if !ok {
+		c.t.Fatalf("rig: no %s in %s; seen: %s", subject, limit, c.history())
+	}
+	return seen
+}
+
+// ExpectNone fails when such a message comes within limit.
+func (c *Controller) ExpectNone(subject string, limit time.Duration, matches ...Match) {
+	c.t.Helper()
+	if seen, ok := c.await(subject, limit, matches); ok {
+		c.t.Fatalf("rig: unexpected %s: %s", subject, seen.Raw)
+	}
+}
+
+// Next is Expect for a message that need not come.
+func (c *Controller) Next(subject string, limit time.Duration, matches ...Match) (Seen, bool) {
+	return c.await(subject, limit, matches)
+}
+
+func (c *Controller) await(subject string, limit time.Duration, matches []Match) (Seen, bool) {
+	fits := func(s Seen) bool {
+		if s.Subject != subject {
+			return false
+		}
+		for _, m := range matches {
+			if !m(s) {
+				return false
+			}
+		}
+		return true
+	}
+	for i, s := range c.past {
+		if fits(s) {
+			c.past = append(c.past[:i:i], c.past[i+1:]...)
+			return s, true
+		}
+	}
+	timeout := time.After(limit)
+	for {
+		select {
+		case s := <-c.seen:
+			if fits(s) {
+				return s, true
+			}
+			c.past = append(c.past, s)
+		case <-timeout:
+			return Seen{}, false
+		}
+	}
+}
+
+// Forget drops everything seen so far.
+func (c *Controller) Forget() {
+	c.past = nil
+	for len(c.seen) > 0 {
+		<-c.seen
+	}
+}
+
+func (c *Controller) history() string {
+	var text string
+	for _, s := range c.past[max(0, len(c.past)-12):] {
+		text += fmt.Sprintf("\n  %s %s", s.Subject, s.Raw)
+	}
+	return text
+}
+
+// With matches messages whose field has the value, compared as JSON.
+func With(field string, value any) Match {
+	want, _ := json.Marshal(value)
+	return func(s Seen) bool {
+		got, _ := json.Marshal(s.Body[field])
+		return string(got) == string(want)
+	}
+}

@@ -1,0 +1,344 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/actors"
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/isolation/box"
+	"github.com/deacon-agent/deacon/isolation/slot"
+	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/messaging/bus"
+	"github.com/deacon-agent/deacon/staging"
+)
+
+// Version is what the node calls itself on the wire.
+const Version = "0.1.0"
+
+// Limits of waiting on the way in and out. A container that doesn't answer in
+// readyMax is still taken care of, only the node doesn't wait for it.
+const (
+	readyMax = 10 * time.Second
+	closeMax = 5 * time.Second
+)
+
+// Options are what a run of the agent is given besides its configuration.
+type Options struct {
+	Log     hclog.Logger
+	Signals <-chan os.Signal // TERM, INT and QUIT end the agent; nil: only ctx does
+	Ready   func(Ready)      // called once, when the node takes commands
+	Hook    func(kit.Turn)   // for tests: called before an actor handles a message
+}
+
+// Ready says who is ready.
+type Ready struct {
+	NodeID string
+	State  string // the state folder
+}
+
+// Run is the agent's life: recover, serve, and leave as the signal says. It
+// returns when the agent has ended; applications may run on.
+func Run(ctx context.Context, config Config, o Options) (err error) {
+	hclog.SetDefault(o.Log) // what libraries say, in our words
+	a := &agent{config: config, log: o.Log, options: o}
+	defer func() { err = errors.Join(err, a.close()) }()
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	if err := a.begin(ctx); err != nil {
+		return err
+	}
+	return a.serve(ctx)
+}
+
+// agent is the composition root's own: every part, and the order in which they
+// are let go.
+type agent struct {
+	config  Config
+	log     hclog.Logger
+	options Options
+
+	state   *state
+	node    messaging.Node
+	store   *store
+	box     *box.Box
+	outputs *outputs
+	bus     *bus.Bus
+	tree    *actors.Tree
+	closers []closer // newest last
+	empty   bool     // nothing runs any more: the kernel gets everything back
+}
+
+type closer struct {
+	name  string
+	close func() error
+}
+
+func (a *agent) defers(name string, close func() error) {
+	a.closers = append(a.closers, closer{name, close})
+}
+
+// close lets everything go, newest first.
+func (a *agent) close() error {
+	var failed error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		if err := a.closers[i].close(); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("agent: close %s: %w", a.closers[i].name, err))
+		}
+	}
+	return failed
+}
+
+// open prepares the parts that the tree stands on.
+func (a *agent) open(ctx context.Context) (err error) {
+	for _, warning := range a.config.Warnings {
+		a.log.Warn("configuration", "warning", warning)
+	}
+	if a.state, err = openState(a.config.Node.State, a.config.Node.ID); err != nil {
+		return err
+	}
+	a.defers("the state folder", func() error { a.state.close(); return nil })
+	config, notes, err := a.config.Resolve()
+	if err != nil {
+		return err
+	}
+	a.config = config
+	a.note(notes)
+	a.node = messaging.Node{
+		ID: a.state.node.ID, Address: config.Node.Address, Index: config.Node.Index, Version: Version,
+	}
+	if a.store, err = openStore(a.state.path); err != nil {
+		return err
+	}
+	a.defers("the store", a.store.close)
+	a.note(a.store.notes)
+	a.store.onTrouble(func(err error) { a.log.Error("what should run can't be kept on disk", "error", err) })
+	if a.box, err = box.Open(a.boxConfig()); err != nil {
+		return err
+	}
+	a.defers("the kernel's side", a.closeBox)
+	if a.outputs, err = newOutputs(a.box.JobFolder, a.publishLines); err != nil {
+		return fmt.Errorf("agent: follow output: %w", err)
+	}
+	a.defers("the output", a.outputs.close)
+	return a.openBus(ctx)
+}
+
+func (a *agent) note(notes []string) {
+	for _, note := range notes {
+		a.log.Info("note", "text", note)
+	}
+}
+
+func (a *agent) boxConfig() box.Config {
+	n := a.config.Network
+	return box.Config{
+		State: a.state.path, Init: a.config.Node.Init, Plan: a.plan(),
+		Network: networkConfig(n), Disk: diskConfig(a.config.Disk), OutputMax: a.config.Instance.OutputMaxBytes,
+	}
+}
+
+func (a *agent) plan() slot.Plan {
+	return slot.Plan{
+		Tag: slot.TagOf(a.state.node.ID), Pool: a.config.Network.Pool, UIDBase: a.config.Node.UIDBase,
+	}
+}
+
+// closeBox leaves every container running; where none is left, the kernel gets
+// back the table and the groups too.
+func (a *agent) closeBox() error {
+	err := a.box.Close()
+	if a.empty {
+		err = errors.Join(err, a.box.Remove())
+	}
+	return err
+}
+
+func (a *agent) openBus(ctx context.Context) error {
+	config, err := busConfig(a.config.NATS, a.node.ID, a.log.Named("bus"))
+	if err != nil {
+		return err
+	}
+	if a.bus, err = bus.Open(ctx, config); err != nil {
+		return err
+	}
+	a.defers("the bus", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), closeMax)
+		defer cancel()
+		return a.bus.Close(ctx)
+	})
+	return nil
+}
+
+func (a *agent) publishLines(ctx context.Context, lines []messaging.LogLine) error {
+	return a.bus.PublishLines(ctx, lines)
+}
+
+// begin recovers what a former agent left and brings the tree up on it.
+func (a *agent) begin(ctx context.Context) error {
+	bootID, err := readBootID()
+	if err != nil {
+		return err
+	}
+	a.startOver(bootID)
+	recovered, err := a.box.Recover(ctx)
+	if err != nil {
+		return err
+	}
+	a.note(a.box.Notes)
+	options, err := a.treeOptions(bootID, recovered)
+	if err != nil {
+		return err
+	}
+	a.tree = actors.New(options)
+	a.tree.Start()
+	a.defers("the tree", func() error { a.tree.Detach(); return nil })
+	select {
+	case <-a.tree.Ready():
+	case <-time.After(readyMax):
+		a.log.Warn("not every container of the former agent has answered yet", "waited", readyMax)
+	case err := <-a.tree.Failed():
+		return fmt.Errorf("agent: the tree was given up: %w", err)
+	}
+	return a.bus.Listen(a.tree.Deliver)
+}
+
+// startOver has every instance of an earlier boot of the machine begin anew:
+// of its container only the folder is left, and that goes as an orphan does.
+func (a *agent) startOver(bootID string) {
+	for _, r := range a.store.All() {
+		if r.BootID == bootID || r.State == messaging.Crashed {
+			continue
+		}
+		r.BootID = bootID
+		if r.State == messaging.Starting || r.State == messaging.Running {
+			r.State = messaging.Born
+		}
+		r.Placement = actors.Placement{Instance: r.Instance, Container: newContainerID()}
+		a.log.Info("the machine was restarted; an instance begins anew", "application", r.Start.Application,
+			"index", r.Start.Index, "instance", r.Instance)
+		a.store.Put(r)
+	}
+}
+
+func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.Options, error) {
+	cache, err := staging.Open(filepath.Join(a.state.path, "droplets"), staging.Options{AllowFiles: false})
+	if err != nil {
+		return actors.Options{}, err
+	}
+	stacks, err := prepareStacks(a.config, a.state.path)
+	if err != nil {
+		return actors.Options{}, err
+	}
+	c := a.config
+	settings := actors.DefaultSettings()
+	settings.Heartbeat, settings.Advertise = c.Intervals.Heartbeat, c.Intervals.Advertise
+	settings.RouterRegister = c.Intervals.RouterRegister
+	settings.HealthCheckTimeout, settings.StopGrace = c.Instance.HealthCheckTimeout, c.Instance.StopGrace
+	settings.CrashLifetime, settings.Starts = c.Instance.CrashLifetime, c.Instance.StartsMax
+	return actors.Options{
+		Node: a.node, Zone: c.Node.Zone, Stacks: stackNames(c.Stacks), BootID: bootID, Settings: settings,
+		Capacity: actors.Capacity{
+			MemoryMiB: overcommit(c.Resources.MemoryMiB, c.Resources.MemoryOvercommit),
+			DiskMiB:   overcommit(c.Resources.DiskMiB, c.Resources.DiskOvercommit),
+			Plan:      a.plan(), PortFirst: c.Network.PortFirst, PortLast: c.Network.PortLast,
+		},
+		Kernel: a.box, Droplets: droplets{cache}, Output: a.outputs, Store: a.store, Sink: a.tell,
+		Planner: NewPlanner(PlannerConfig{
+			Instance: c.Instance, Address: c.Node.Address, DNS: c.Network.DNS, Stacks: stacks,
+		}),
+		Recovered:      recovered,
+		NewContainerID: newContainerID, NewInstanceID: newInstanceID,
+		Log: a.log, Hook: a.options.Hook,
+	}, nil
+}
+
+func overcommit(mib int64, factor float64) int64 { return int64(float64(mib) * factor) }
+
+func newContainerID() string { return slot.NewID(rand.Reader) }
+
+// newInstanceID draws 32 hexadecimal digits, the form that instances have on
+// the wire.
+func newInstanceID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails on Linux
+	return hex.EncodeToString(b[:])
+}
+
+// tell is the tree's sink. What deacon itself says of an application is kept
+// with the application's own lines.
+func (a *agent) tell(e messaging.Event) {
+	switch e := e.(type) {
+	case messaging.LogLine:
+		a.outputs.keep(e)
+	case messaging.ActorGaveUp:
+		a.log.Error("a part of the node was given up", "actor", e.Actor, "reason", e.Reason)
+	}
+	a.bus.Publish(e)
+}
+
+// serve runs until a signal, the context or a failure ends it.
+func (a *agent) serve(ctx context.Context) error {
+	a.log.Info("node ready", "id", a.node.ID, "address", a.node.Address, "state", a.state.path)
+	if a.options.Ready != nil {
+		a.options.Ready(Ready{NodeID: a.node.ID, State: a.state.path})
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return a.detach()
+		case err := <-a.tree.Failed():
+			return fmt.Errorf("agent: the tree was given up: %w", err)
+		case sig := <-a.options.Signals:
+			switch {
+			case sig == unix.SIGTERM && a.config.Node.OnTerm == Detach:
+				return a.detach()
+			case sig == unix.SIGTERM, sig == unix.SIGINT, sig == unix.SIGQUIT:
+				return a.shutdown(ctx)
+			}
+			a.log.Warn("a signal without a meaning is ignored", "signal", sig)
+		}
+	}
+}
+
+// detach leaves every application to the next agent. No goodbye is said:
+// nothing has changed for anybody.
+func (a *agent) detach() error {
+	a.log.Info("detaching: applications run on")
+	a.bus.StopListening()
+	return nil
+}
+
+// shutdown stops every application and gives everything back, within the time
+// that the configuration allows; a second signal ends the wait.
+func (a *agent) shutdown(ctx context.Context) error {
+	a.log.Info("shutting down: stopping every application", "limit", a.config.Node.ShutdownTimeout)
+	ctx, cancel := context.WithTimeout(ctx, a.config.Node.ShutdownTimeout)
+	defer cancel()
+	go func() {
+		select {
+		case <-a.options.Signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := a.tree.Shutdown(ctx)
+	a.bus.StopListening()
+	if err != nil {
+		return fmt.Errorf("agent: %w; start the agent again to take care of what is left", err)
+	}
+	a.empty = true
+	a.log.Info("nothing runs any more")
+	return nil
+}

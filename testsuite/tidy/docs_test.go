@@ -178,6 +178,36 @@ func TestDecisionRecordsHaveTheirForm(t *testing.T) {
 	}
 }
 
+var adrMention = regexp.MustCompile(`\bADR (\d{4})\b|\bdocs/adr/(\d{4})-`)
+
+// TestEveryNamedDecisionIsRecorded looks into code and documents: "ADR 0004"
+// helps nobody who can't find it.
+func TestEveryNamedDecisionIsRecorded(t *testing.T) {
+	recorded := map[string]bool{}
+	texts := documents(t)
+	for name := range texts {
+		if m := adrName.FindStringSubmatch(name); m != nil {
+			recorded[m[1]] = true
+		}
+	}
+	for _, s := range tree(t) {
+		if !within(s.folder, "testsuite/tidy") {
+			texts[s.name] = string(s.body)
+		}
+	}
+	for name, text := range texts {
+		number := 0
+		for line := range strings.Lines(text) {
+			number++
+			for _, m := range adrMention.FindAllStringSubmatch(line, -1) {
+				if named := m[1] + m[2]; !recorded[named] {
+					t.Errorf("%s:%d: there is no decision record %s", name, number, named)
+				}
+			}
+		}
+	}
+}
+
 // TestEverySkipIsListed keeps docs/skips.md complete: a test that doesn't run
 // proves nothing, so whoever reads a green run has to know of it.
 func TestEverySkipIsListed(t *testing.T) {

@@ -100,7 +100,10 @@ func archive(startCommand string, files []File) ([]byte, error) {
 	if err := tape.Close(); err != nil {
 		return nil, err
 	}
-	return out.Bytes(), zip.Close()
+	if err := zip.Close(); err != nil { // writes the archive's end
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // Program builds a Go main package of this module and returns it as a file of

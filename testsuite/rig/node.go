@@ -230,16 +230,17 @@ func (n *Node) cleanup() {
 	}
 	n.Signal(unix.SIGINT)
 	n.WaitEnd(endMax)
-	for _, left := range n.traces().Leftovers() {
+	for _, left := range TracesOf(n.t, filepath.Join(n.State, "s")).Leftovers() {
 		n.t.Error("rig: left behind:", left)
 	}
 }
 
-// traces are what the node would leave. Its id is in its state folder.
-func (n *Node) traces() Traces {
+// TracesOf are what the node with this state folder would leave.
+func TracesOf(t testing.TB, state string) Traces {
+	t.Helper()
 	var identity struct{ ID string }
-	if err := record.Load(filepath.Join(n.State, "s"), "node", &identity); err != nil {
-		n.t.Error("rig: who was the node:", err)
+	if err := record.Load(state, "node", &identity); err != nil {
+		t.Error("rig: who was the node:", err)
 	}
-	return Traces{Tag: slot.TagOf(identity.ID), State: n.State}
+	return Traces{Tag: slot.TagOf(identity.ID), State: state}
 }

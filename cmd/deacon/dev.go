@@ -63,7 +63,7 @@ It needs root.`,
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.natsPort, "nats-port", 0, "port for NATS; 0: 4222, or another if that is taken")
-	flags.StringVarP(&o.config, "config", "c", "", "configuration to start from; its nats block and node.state are not used")
+	flags.StringVarP(&o.config, "config", "c", "", "configuration to start from; its nats and node.state are not used")
 	flags.StringVar(&o.take, "take", "", "take over the folder of a deacon dev that was killed, and clear it up")
 	return cmd
 }
@@ -81,7 +81,7 @@ func (s *session) dev(ctx context.Context, o devOptions) (err error) {
 	}
 	for _, left := range abandoned(os.TempDir()) {
 		if left != o.take {
-			s.note("A deacon dev that was killed left %s; deacon dev --take %s takes it over and clears it up.", left, left)
+			s.note("A deacon dev that was killed left %s; deacon dev --take %[1]s clears it up.", left)
 		}
 	}
 	folder, err := devFolder(o.take)

@@ -198,6 +198,7 @@ func (l *launch) take(event messaging.Event, printer linePrinter) error {
 			l.ended[e.Index] = messaging.InstanceChanged{To: messaging.Crashed, Index: e.Index,
 				ExitStatus: e.ExitStatus, Description: e.Description}
 		}
+	default: // nothing else was subscribed to
 	}
 	return nil
 }

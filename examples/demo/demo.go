@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
@@ -22,16 +21,14 @@ type demo struct {
 	bin  string
 	once bool
 
-	node   *node
-	urls   []string
-	before []string // what carried deacon's name on this machine already
+	node *node
+	urls []string
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("a node needs root (namespaces, cgroups, mounts): sudo make demo")
 	}
-	d.before = d.leftovers()
 	defer func() { err = errors.Join(err, d.end()) }()
 	for i, step := range []struct {
 		title string
@@ -230,11 +227,7 @@ func (d *demo) end() error {
 			left = append(left, "something that answers at "+url)
 		}
 	}
-	for _, line := range d.leftovers() {
-		if !slices.Contains(d.before, line) {
-			left = append(left, line)
-		}
-	}
+	left = append(left, d.leftovers()...)
 	if len(left) > 0 {
 		return fmt.Errorf("left behind:\n  %s", strings.Join(left, "\n  "))
 	}

@@ -142,9 +142,14 @@ func (d *demo) quietly(ctx context.Context, arguments ...string) (string, error)
 	return string(out), nil
 }
 
-// leftovers lists what carries deacon's name on this machine.
+// leftovers lists what the node left in the kernel.
 func (d *demo) leftovers() []string {
-	// It ends with 1 where there is something: that is no error here.
-	out, _ := exec.Command(filepath.Join(d.bin, "leftovers")).Output()
+	if d.node.Node == "" {
+		return nil // it never was one
+	}
+	out, err := exec.Command(filepath.Join(d.bin, "leftovers"), "-node", d.node.Node, "-state", d.node.Folder).Output()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok { // which says that there is something
+		return []string{fmt.Sprintf("nobody knows what: %v", err)}
+	}
 	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"os"
-	"strconv"
+	"os/signal"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,16 +12,28 @@ import (
 // two looks a job can write past its bound; nothing wakes up while none writes.
 const boundEvery = 200 * time.Millisecond
 
+// pollEvery is how often they are looked at on a kernel that doesn't tell of
+// writes.
+const pollEvery = time.Second
+
+// notifyModify is DN_MODIFY of linux/fcntl.h: tell once, of the next write.
+const notifyModify = 2
+
 // blockSize is what holes are rounded to.
 const blockSize = 4096
 
 // bounds keeps the jobs' output files short: what is older than the last
 // OutputMax bytes is punched out, so the file's end stays where the job, the
 // agent and everybody's offsets expect it.
+//
+// It hears of writes by dnotify and not by inotify: the end of a process that
+// has an inotify descriptor waits 7 to 25 ms for the kernel to be done with its
+// watches, and PID 1's end is what a destroy waits for.
 type bounds struct {
 	files   []*bounded
-	notify  *os.File // inotify, one-shot watches
-	watcher int      // its descriptor: File.Fd would make it block
+	folders []*os.File // one for each job
+	wrote   chan os.Signal
+	deaf    bool // the kernel doesn't tell of writes
 	timer   *time.Timer
 }
 
@@ -31,7 +43,15 @@ type bounded struct {
 	punched int64 // everything before it is gone
 }
 
-// due is ready when something was written a moment ago.
+// written is ready when the kernel told of a write.
+func (b *bounds) written() <-chan os.Signal {
+	if b == nil {
+		return nil
+	}
+	return b.wrote
+}
+
+// due is ready a moment after that.
 func (b *bounds) due() <-chan time.Time {
 	if b == nil {
 		return nil
@@ -39,60 +59,42 @@ func (b *bounds) due() <-chan time.Time {
 	return b.timer.C
 }
 
-// watchOutput takes the output files over. A bound of 0 is none.
-func (c *container) watchOutput(files []*os.File, most int64) {
+// watchOutput takes a job's output files over, and the folder that they are
+// in. A bound of 0 is none.
+func (c *container) watchOutput(files []*os.File, folder *os.File, most int64) {
 	if most <= 0 {
-		closeAll(files)
+		closeAll(append(files, folder))
 		return
 	}
 	if c.bounds == nil {
-		c.bounds = newBounds()
+		c.bounds = &bounds{wrote: make(chan os.Signal, 1), timer: time.NewTimer(boundEvery)}
+		signal.Notify(c.bounds.wrote, unix.SIGIO)
 	}
 	for _, file := range files {
 		c.bounds.files = append(c.bounds.files, &bounded{file: file, max: most})
 	}
-	c.bounds.arm()
+	c.bounds.folders = append(c.bounds.folders, folder)
+	// The first look watches: the job runs already, and may have written.
+	c.bounds.soon()
 }
 
-func newBounds() *bounds {
-	b := &bounds{timer: time.NewTimer(time.Hour)}
-	if fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err == nil {
-		b.notify, b.watcher = os.NewFile(uintptr(fd), "inotify"), fd
-		go b.wait()
-	}
-	return b
-}
+func (b *bounds) soon() { b.timer.Reset(boundEvery) }
 
-// wait turns the first write after arm into a look soon afterwards. Timer.Reset
-// is safe beside the main goroutine's receive.
-func (b *bounds) wait() {
-	buffer := make([]byte, 512)
-	for {
-		if _, err := b.notify.Read(buffer); err != nil {
-			return
+// look asks to be told of the next write, and only of that: a chatty job wakes
+// PID 1 five times a second, not once a line. It asks before it looks, so that
+// no write is missed.
+func (b *bounds) look() {
+	for _, folder := range b.folders {
+		if _, err := unix.FcntlInt(folder.Fd(), unix.F_NOTIFY, notifyModify); err != nil {
+			b.deaf = true
 		}
-		b.timer.Reset(boundEvery)
 	}
-}
-
-// arm watches for the next write only: a chatty job wakes PID 1 five times a
-// second, not once a line.
-func (b *bounds) arm() {
-	if b.notify == nil {
-		b.timer.Reset(boundEvery)
-		return
-	}
-	for _, f := range b.files {
-		path := "/proc/self/fd/" + strconv.Itoa(int(f.file.Fd()))
-		unix.InotifyAddWatch(b.watcher, path, unix.IN_MODIFY|unix.IN_ONESHOT)
-	}
-}
-
-func (b *bounds) apply() {
 	for _, f := range b.files {
 		f.apply()
 	}
-	b.arm()
+	if b.deaf {
+		b.timer.Reset(pollEvery)
+	}
 }
 
 func (f *bounded) apply() {

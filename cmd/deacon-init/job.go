@@ -21,8 +21,8 @@ type job struct {
 	exit   *initproto.Exit
 }
 
-// spawn starts a job. files are stdin, stdout, stderr and the exit record; the
-// first three are the job's alone afterwards, but for the bounds.
+// spawn starts a job. files are stdin, stdout, stderr, the exit record and the
+// folder of them all; the first three are the job's alone afterwards, but for the bounds.
 func (c *container) spawn(j initproto.Job, files []*os.File) (initproto.Started, *initproto.Failed) {
 	refused := func(step, text string) (initproto.Started, *initproto.Failed) {
 		closeAll(files)
@@ -43,7 +43,7 @@ func (c *container) spawn(j initproto.Job, files []*os.File) (initproto.Started,
 	limitProcess(pid, j)
 	writePidFile(j, pid)
 	c.jobs = append(c.jobs, &job{number: j.Number, pid: pid, record: files[3]})
-	c.watchOutput(files[1:3], int64(j.OutputMax))
+	c.watchOutput(files[1:3], files[4], int64(j.OutputMax))
 	files[0].Close()
 	return initproto.Started{Number: j.Number, PID: uint32(pid)}, nil
 }

@@ -44,8 +44,10 @@ func (c *container) serve() {
 		case e := <-c.events:
 			c.take(e)
 		case <-c.stopping.tick():
+		case <-c.bounds.written():
+			c.bounds.soon()
 		case <-c.bounds.due():
-			c.bounds.apply()
+			c.bounds.look()
 		}
 		c.goOnStopping()
 	}

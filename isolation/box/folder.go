@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/record"
 )
@@ -62,10 +60,12 @@ func (f folder) spec() (isolation.Spec, error) {
 }
 
 // jobFiles are the descriptors that a job and its PID 1 get.
-type jobFiles struct{ stdin, stdout, stderr, exit *os.File }
+type jobFiles struct{ stdin, stdout, stderr, exit, dir *os.File }
 
 // list is the order in which PID 1 expects them.
-func (j jobFiles) list() []*os.File { return []*os.File{j.stdin, j.stdout, j.stderr, j.exit} }
+func (j jobFiles) list() []*os.File {
+	return []*os.File{j.stdin, j.stdout, j.stderr, j.exit, j.dir}
+}
 
 func (j jobFiles) close() { closeAll(j.list()) }
 
@@ -93,7 +93,10 @@ func (f folder) openJob(n uint32, owner int) (_ jobFiles, err error) {
 	if files.stderr, err = openOutput(filepath.Join(dir, stderrFile), owner); err != nil {
 		return files, err
 	}
-	files.exit, err = os.OpenFile(f.exit(n), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	if files.exit, err = os.OpenFile(f.exit(n), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return files, err
+	}
+	files.dir, err = os.Open(dir)
 	return files, err
 }
 

@@ -194,8 +194,8 @@ func (c *Client) PID() int { return c.pid }
 // client's, until Close.
 func (c *Client) PIDFD() *os.File { return c.pidfd }
 
-// Spawn starts a job. files are stdin, stdout, stderr and the exit record;
-// they stay the caller's.
+// Spawn starts a job. files are stdin, stdout, stderr, the exit record and the
+// folder of the output files; they stay the caller's.
 func (c *Client) Spawn(ctx context.Context, job initproto.Job, files []*os.File) (initproto.Started, error) {
 	c.asking.Lock()
 	defer c.asking.Unlock()

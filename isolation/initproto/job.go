@@ -87,11 +87,12 @@ func decodeJob(fields []byte) (*Job, error) {
 	return j, err
 }
 
-// Spawn asks for a job. Descriptors: stdin, stdout, stderr, exit record.
+// Spawn asks for a job. Descriptors: stdin, stdout, stderr, the exit record,
+// and the folder that the output files are in.
 type Spawn struct{ Job Job }
 
 // SpawnDescriptors is how many descriptors come with every job.
-const SpawnDescriptors = 4
+const SpawnDescriptors = 5
 
 // Encode makes one message.
 func (m Spawn) Encode() []byte {

@@ -3,7 +3,7 @@ package initproto
 // Setup is everything PID 1 needs to finish its container from the inside.
 // Descriptors, in order: root, dev, listener, oom counter, one for each of
 // Binds, Joins for the jobs' cgroups, and where Job is not nil its stdin,
-// stdout, stderr and exit record.
+// stdout, stderr, exit record and their folder.
 type Setup struct {
 	ID       string // the container's
 	Epoch    uint32 // of its slot

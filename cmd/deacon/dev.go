@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -79,6 +80,11 @@ func (s *session) dev(ctx context.Context, o devOptions) (err error) {
 	if o.natsPort < 0 || o.natsPort > 65535 {
 		return fail(exitUsage, "", "--nats-port %d is no port", o.natsPort)
 	}
+	alone, err := onlyDev(devFolderPrefix + "alone")
+	if err != nil {
+		return err
+	}
+	defer alone.Close()
 	for _, left := range abandoned(os.TempDir()) {
 		if left != o.take {
 			s.note("A deacon dev that was killed left %s; deacon dev --take %[1]s clears it up.", left)
@@ -141,6 +147,18 @@ func devSignals() (<-chan os.Signal, func()) {
 		signal.Stop(raw)
 		close(raw)
 	}
+}
+
+// onlyDev makes sure that no other dev node uses the same addresses and ports.
+// An abstract socket is seen just where these would collide, in one network
+// namespace, and is gone with its process.
+func onlyDev(name string) (net.Listener, error) {
+	alone, err := net.Listen("unix", "@"+name)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fail(exitFailed, "use that one (deacon ps), or end it first with Ctrl-C where it runs",
+			"another deacon dev runs on this machine already")
+	}
+	return alone, err
 }
 
 // devFolder makes a throw-away folder, or returns the one to take over.

@@ -82,3 +82,20 @@ func TestAFolderWithContainersIsKept(t *testing.T) {
 		t.Error("the folder is still there:", err)
 	}
 }
+
+func TestTwoDevNodesDoNotShareANetwork(t *testing.T) {
+	name := t.Name() // a real one may run on this machine
+	first, err := onlyDev(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := onlyDev(name); err == nil || !strings.Contains(err.Error(), "another deacon dev runs") {
+		t.Errorf("a second one: got %v", err)
+	}
+	first.Close()
+	again, err := onlyDev(name)
+	if err != nil {
+		t.Fatal("after the first has ended:", err)
+	}
+	again.Close()
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,6 +63,24 @@ func (i *inhabitants) dead() error {
 		err = fmt.Errorf("%d of %d processes live", len(polls)-ended, len(polls))
 	}
 	return err
+}
+
+// wait returns when all of them are dead.
+func (i *inhabitants) wait(limit time.Duration) error {
+	deadline := time.Now().Add(limit)
+	for _, pidfd := range i.pidfds {
+		one := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+		for one[0].Revents == 0 {
+			left := time.Until(deadline).Milliseconds()
+			if left <= 0 {
+				return fmt.Errorf("a process of the container lives %s after it was to end", limit)
+			}
+			if _, err := unix.Poll(one, int(left)); err != nil && !errors.Is(err, unix.EINTR) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (i *inhabitants) close() {

@@ -80,13 +80,14 @@ func run(ctx context.Context, o options) int {
 // the first clock starts.
 func measure(s *stand, o options) *report {
 	shop := newWorkshop(s)
-	box := newBox(s, shop)
+	node, box := newNode(s, shop), newBox(s, shop)
 	bare, wrap := newFloor(s, shop, floorName, shop.folder), newBwrap(shop)
 	crun, runc := newOCI(s, shop, "crun"), newOCI(s, shop, "runc")
 	r := newReport(o)
-	r.Starts = takeTurns(s, []contender{bare, newFloor(s, shop, diskless, shop.memory), wrap, box, crun, runc}, o.rounds)
-	r.Rates = measureRates(s, []rater{bare, wrap, box, crun, runc})
-	r.Memory = measureMemory(s, box, o.containers)
+	r.Starts = takeTurns(s,
+		[]contender{bare, newFloor(s, shop, diskless, shop.memory), wrap, box, node, crun, runc}, o.rounds)
+	r.Rates = measureRates(s, []rater{bare, wrap, box, node, crun, runc})
+	r.Memory = measureMemory(s, node, o.containers)
 	r.check()
 	return r
 }

@@ -4,58 +4,116 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// memory is what idle containers cost the node, in KiB.
+// memory is what idle containers cost the node.
 type memory struct {
-	Containers  int
-	InitPrivate int // one deacon-init; the median of all
-	InitPSS     int
-	InitRSS     int
+	Containers int
+	Init       footprint // one deacon-init; each figure is the median of all
+	AgentFirst footprint // the agent with nothing running
+	Agent      footprint // and with all of them
 }
 
 // settle is how long containers idle before they are looked at.
-const settle = 2 * time.Second
+const settle = 3 * time.Second
 
-func measureMemory(s *stand, b *box, containers int) memory {
+func measureMemory(s *stand, n *node, containers int) memory {
 	fmt.Fprintf(os.Stderr, "bench: %d idle containers\n", containers)
-	var inits []int
+	m := memory{Containers: containers, AgentFirst: mustFootprint(s, n.agent.PID())}
+	n.ctl.Forget()
+	var apps []string
 	for range containers {
-		spec, _ := b.next()
-		status, err := b.box.Create(s.ctx, spec, job(spec, "/bin/ready"))
-		s.must(err)
-		inits = append(inits, status.InitPID)
+		apps = append(apps, n.begin())
+	}
+	for _, app := range apps {
+		n.registered(app)
 	}
 	time.Sleep(settle)
+	m.Agent = mustFootprint(s, n.agent.PID())
+	inits, err := n.inits()
+	s.must(err)
+	if len(inits) != containers {
+		s.Fatalf("%d containers run, %d deacon-inits are there", containers, len(inits))
+	}
 	var all []footprint
 	for _, pid := range inits {
-		f, err := footprintOf(pid)
-		s.must(err)
-		all = append(all, f)
+		all = append(all, mustFootprint(s, pid))
 	}
-	return memory{
-		Containers:  containers,
-		InitPrivate: median(all, func(f footprint) int { return f.private }),
-		InitPSS:     median(all, func(f footprint) int { return f.pss }),
-		InitRSS:     median(all, func(f footprint) int { return f.rss }),
+	m.Init = medianFootprint(all)
+	for _, app := range apps {
+		n.end(app)
 	}
+	s.must(n.rest())
+	return m
 }
 
-func median(all []footprint, of func(footprint) int) int {
-	var values []int
-	for _, f := range all {
-		values = append(values, of(f))
+// inits are the PID 1s of the node's containers. Each carries its container's
+// id on its command line, so nobody else's is among them.
+func (n *node) inits() ([]int, error) {
+	ids, err := n.containers()
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, file := range lines {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue // ended
+		}
+		words := strings.Split(strings.TrimRight(string(content), "\x00"), "\x00")
+		if filepath.Base(words[0]) != "deacon-init" || !slices.Contains(ids, words[len(words)-1]) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
 }
 
 // footprint is a process's memory in KiB.
-type footprint struct{ rss, pss, private int }
+type footprint struct {
+	RSS     int `json:"rss_kib"`
+	PSS     int `json:"pss_kib"`
+	Private int `json:"private_kib"`
+}
+
+func (f footprint) String() string {
+	return fmt.Sprintf("%d private, %d PSS, %d RSS", f.Private, f.PSS, f.RSS)
+}
+
+func medianFootprint(all []footprint) footprint {
+	middle := func(of func(footprint) int) int {
+		var values []int
+		for _, f := range all {
+			values = append(values, of(f))
+		}
+		slices.Sort(values)
+		return values[len(values)/2]
+	}
+	return footprint{
+		RSS:     middle(func(f footprint) int { return f.RSS }),
+		PSS:     middle(func(f footprint) int { return f.PSS }),
+		Private: middle(func(f footprint) int { return f.Private }),
+	}
+}
+
+func mustFootprint(s *stand, pid int) footprint {
+	f, err := footprintOf(pid)
+	s.must(err)
+	return f
+}
 
 func footprintOf(pid int) (footprint, error) {
 	file := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
@@ -75,14 +133,14 @@ func footprintOf(pid int) (footprint, error) {
 		}
 		switch words[0] {
 		case "Rss:":
-			f.rss = kib
+			f.RSS = kib
 		case "Pss:":
-			f.pss = kib
+			f.PSS = kib
 		case "Private_Clean:", "Private_Dirty:":
-			f.private += kib
+			f.Private += kib
 		}
 	}
-	if f.rss == 0 {
+	if f.RSS == 0 {
 		return footprint{}, errors.New(file + ": says nothing of memory")
 	}
 	return f, nil

@@ -53,12 +53,12 @@ func (s *stand) Failed() bool             { return len(s.failures) > 0 }
 func (s *stand) Cleanup(act func())       { s.cleanups = append(s.cleanups, act) }
 
 func (s *stand) Error(args ...any) {
-	text := fmt.Sprintln(args...)
+	text := shortened(fmt.Sprintln(args...))
 	s.failures = append(s.failures, errors.New(text[:len(text)-1]))
 }
 
 func (s *stand) Errorf(format string, args ...any) {
-	s.failures = append(s.failures, fmt.Errorf(format, args...))
+	s.Error(fmt.Sprintf(format, args...))
 }
 
 func (s *stand) Fatal(args ...any) {
@@ -71,8 +71,19 @@ func (s *stand) Fatalf(format string, args ...any) {
 	panic(ended{})
 }
 
-func (s *stand) Log(args ...any)                 { fmt.Fprintln(os.Stderr, args...) }
-func (s *stand) Logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+func (s *stand) Log(args ...any) { fmt.Fprint(os.Stderr, shortened(fmt.Sprintln(args...))) }
+
+func (s *stand) Logf(format string, args ...any) { s.Log(fmt.Sprintf(format, args...)) }
+
+// shortened takes the middle out of a text that nobody would read: the log of an
+// agent that has started hundreds of containers.
+func shortened(text string) string {
+	const head, tail = 1000, 5000
+	if len(text) <= head+tail {
+		return text
+	}
+	return text[:head] + "\n[...]\n" + text[len(text)-tail:]
+}
 
 // must ends the measuring where err says so.
 func (s *stand) must(err error) {

@@ -14,8 +14,9 @@ func (r *report) print(w io.Writer) {
 	r.printStarts(w)
 	r.printSteps(w)
 	r.printRates(w)
-	fmt.Fprintf(w, "%d idle containers: one deacon-init has %d KiB private, %d KiB PSS, %d KiB RSS\n\n",
-		r.Memory.Containers, r.Memory.InitPrivate, r.Memory.InitPSS, r.Memory.InitRSS)
+	m := r.Memory
+	fmt.Fprintf(w, "%d idle containers, KiB: one deacon-init %s; the agent %s (with none: %s)\n\n",
+		m.Containers, m.Init, m.Agent, m.AgentFirst)
 	r.printChecks(w)
 }
 
@@ -40,6 +41,12 @@ func (r *report) printStarts(w io.Writer) {
 			decimal(r.overFloor(s)), decimal(millis(s.Gone.p50())), decimal(millis(s.Gone.p99()))})
 	}
 	columns(w, rows)
+	for _, s := range r.Starts {
+		if len(s.Registered) > 0 {
+			fmt.Fprintf(w, "%s: dea.<id>.start published to router.register seen, ms: p50 %.2f, p99 %.2f\n\n",
+				s.Name, millis(s.Registered.p50()), millis(s.Registered.p99()))
+		}
+	}
 }
 
 // printSteps prints the share of each step of the rows that tell.

@@ -23,7 +23,9 @@ const progressEvery = 20
 type trial struct {
 	firstByte time.Duration // from asking until the application's first byte
 	gone      time.Duration // from asking for its end until it was over
-	steps     []isolation.Timing
+	// registered is the time until the router was told; 0 where there is none.
+	registered time.Duration
+	steps      []isolation.Timing
 }
 
 // contender is one row: something that makes containers.
@@ -36,10 +38,11 @@ type contender interface {
 
 // series is what was measured of one row.
 type series struct {
-	Name      string
-	FirstByte sample
-	Gone      sample
-	Steps     []stepSample // in the order in which they end
+	Name       string
+	FirstByte  sample
+	Gone       sample
+	Registered sample       // empty: there is no router
+	Steps      []stepSample // in the order in which they end
 }
 
 // stepSample is one step's share of a start. Steps of one start may overlap.
@@ -79,6 +82,9 @@ func takeTurns(s *stand, rows []contender, rounds int) []*series {
 func (s *series) add(t trial) {
 	s.FirstByte = append(s.FirstByte, t.firstByte)
 	s.Gone = append(s.Gone, t.gone)
+	if t.registered > 0 {
+		s.Registered = append(s.Registered, t.registered)
+	}
 	for _, step := range t.steps {
 		i := slices.IndexFunc(s.Steps, func(known stepSample) bool { return known.Name == step.Step })
 		if i < 0 {
@@ -95,6 +101,9 @@ type sample []time.Duration
 // percentile is the nearest rank's: the least value that p per cent of all do
 // not exceed.
 func (s sample) percentile(p int) time.Duration {
+	if len(s) == 0 {
+		return 0
+	}
 	sorted := slices.Sorted(slices.Values(s))
 	rank := (p*len(sorted) + 99) / 100
 	return sorted[max(rank, 1)-1]

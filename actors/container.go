@@ -30,7 +30,27 @@ type (
 	}
 	stopEnded    struct{ err error }
 	destroyEnded struct{ err error }
-	// jobOver, oomSeen, portOpen, portClosed and outputDrained come from the leaves.
+	// retryDue repeats a step that the kernel refused.
+	retryDue struct{}
+	// drainOver ends the wait for output that can't be published.
+	drainOver struct{}
+)
+
+func (ordered) container()      {}
+func (turnCame) container()     {}
+func (adopted) container()      {}
+func (created) container()      {}
+func (stopEnded) container()    {}
+func (destroyEnded) container() {}
+func (retryDue) container()     {}
+func (drainOver) container()    {}
+
+// leafFact is everything that a container's leaves tell it.
+//
+//sumtype:decl
+type leafFact interface{ leaf() }
+
+type (
 	jobOver       struct{ exit isolation.Exit }
 	oomSeen       struct{}
 	portOpen      struct{}
@@ -40,26 +60,19 @@ type (
 		name   string
 		reason error
 	}
-	// retryDue repeats a step that the kernel refused.
-	retryDue struct{}
-	// drainOver ends the wait for output that can't be published.
-	drainOver struct{}
 )
 
-func (ordered) container()       {}
-func (turnCame) container()      {}
-func (adopted) container()       {}
-func (created) container()       {}
-func (stopEnded) container()     {}
-func (destroyEnded) container()  {}
-func (jobOver) container()       {}
-func (oomSeen) container()       {}
-func (portOpen) container()      {}
-func (portClosed) container()    {}
-func (outputDrained) container() {}
-func (leafForsook) container()   {}
-func (retryDue) container()      {}
-func (drainOver) container()     {}
+func (jobOver) leaf()       {}
+func (oomSeen) leaf()       {}
+func (portOpen) leaf()      {}
+func (portClosed) leaf()    {}
+func (outputDrained) leaf() {}
+func (leafForsook) leaf()   {}
+
+// leafTold brings a leaf's fact.
+type leafTold struct{ fact leafFact }
+
+func (leafTold) container() {}
 
 // container is the isolated box and what runs in it. It remembers nothing that
 // the kernel could not tell its successor.
@@ -130,20 +143,20 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 		k.act(c)
 	case drainOver:
 		k.giveUpOutput(c)
-	default:
-		k.leafTold(c, m)
+	case leafTold:
+		k.leaf(c, m.fact)
 	}
 	return nil
 }
 
-// leafTold takes what the leaves say.
-func (k *container) leafTold(c *kit.Context[containerMessage], m containerMessage) {
-	switch m := m.(type) {
+// leaf takes what the leaves say.
+func (k *container) leaf(c *kit.Context[containerMessage], f leafFact) {
+	switch f := f.(type) {
 	case jobOver:
 		if k.exit == nil {
 			close(k.done)
 		}
-		k.exit = &m.exit
+		k.exit = &f.exit
 		k.input(c, inJobOver)
 	case oomSeen:
 		k.oom = true
@@ -158,7 +171,7 @@ func (k *container) leafTold(c *kit.Context[containerMessage], m containerMessag
 		k.output = false
 		k.rest()
 	case leafForsook:
-		k.forsake(c, m)
+		k.forsake(c, f)
 	}
 }
 
@@ -380,7 +393,9 @@ func (k *container) endedBefore() {
 // follow starts the leaves: one waits for the job, one follows its output, one
 // asks whether it accepts connections.
 func (k *container) follow(c *kit.Context[containerMessage]) {
-	forsook := func(name string, reason error) containerMessage { return leafForsook{name, reason} }
+	forsook := func(name string, reason error) containerMessage {
+		return leafTold{leafForsook{name, reason}}
+	}
 	kit.Spawn(c, "job", k.w.jobKind(k.order.source, c.Self()), forsook)
 	k.output = true
 	kit.Spawn(c, "output", k.w.outputKind(k.order.source, k.done, c.Self()), forsook)

@@ -63,9 +63,9 @@ func (h *health) Receive(c *kit.Context[healthMessage], m healthMessage) error {
 	case probed:
 		switch {
 		case m.err == nil:
-			h.parent.Tell(portOpen{})
+			h.parent.Tell(leafTold{portOpen{}})
 		case !c.Now().Before(h.probe.until):
-			h.parent.Tell(portClosed{})
+			h.parent.Tell(leafTold{portClosed{}})
 		default:
 			c.After(min(h.pause, h.probe.until.Sub(c.Now())), probeDue{})
 			h.pause = min(2*h.pause, probePauseMax)

@@ -33,7 +33,12 @@ type (
 	// stopAll stops every instance and accepts no other; none is called when
 	// the last one is over.
 	stopAll struct{ none func() }
-	tailed  struct {
+	// accepted says that an instance is on disk: from now on it may be told of.
+	accepted struct {
+		id  string
+		err error
+	}
+	tailed struct {
 		replyTo string
 		lines   []messaging.LogLine
 		err     error
@@ -49,6 +54,7 @@ func (instanceSettled) instances() {}
 func (instanceOver) instances()    {}
 func (instanceForsook) instances() {}
 func (stopAll) instances()         {}
+func (accepted) instances()        {}
 func (tailed) instances()          {}
 
 // instances supervises every application instance and speaks for all of them.
@@ -98,6 +104,8 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 		s.forsake(c, m)
 	case stopAll:
 		s.stopAll(c, m)
+	case accepted:
+		s.accepted(c, m)
 	case tailed:
 		s.tailed(c, m)
 	}
@@ -109,13 +117,11 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 	case messaging.StartInstance:
 		s.start(c, m)
 	case messaging.StopInstances:
-		s.each(m.Filter, func(r Record, ref kit.Ref[instanceMessage]) {
-			if r.live() {
-				ref.Tell(stop{})
-			}
-		})
+		s.stop(m.Filter)
 	case messaging.FindInstances:
-		s.each(m.Filter, func(_ Record, ref kit.Ref[instanceMessage]) { ref.Tell(describe{m}) })
+		for _, r := range s.selected(m.Filter) {
+			s.held[r.Instance].Tell(describe{m})
+		}
 	case messaging.RouterStarted:
 		s.tellAll(announce{})
 	case messaging.HealthManagerStarted:
@@ -133,7 +139,8 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 	}
 }
 
-// start accepts an instance: from here on it is on record.
+// start accepts an instance. Nobody hears of it before it is on disk, so that
+// no successor can fail to know what was told.
 func (s *instances) start(c *kit.Context[instancesMessage], m messaging.StartInstance) {
 	if s.none != nil {
 		c.Log().Warn("a start is refused: the node is shutting down", "application", m.Application, "index", m.Index)
@@ -145,7 +152,18 @@ func (s *instances) start(c *kit.Context[instancesMessage], m messaging.StartIns
 		Placement: Placement{Instance: id, Container: s.w.NewContainerID()},
 		State:     messaging.Born, Since: c.Now(), BootID: s.w.BootID,
 	})
-	s.spawn(c, id)
+	kit.Pipe(c, "record", func(ctx context.Context) (struct{}, error) { return struct{}{}, s.w.Store.Flush(ctx) },
+		func(_ struct{}, err error) instancesMessage { return accepted{id, err} })
+}
+
+func (s *instances) accepted(c *kit.Context[instancesMessage], m accepted) {
+	if m.err != nil {
+		c.Log().Error("an instance is not on disk, and would be lost with this agent", "instance", m.id, "error", m.err)
+	}
+	_, held := s.held[m.id]
+	if _, wanted := s.w.Store.Get(m.id); wanted && !held {
+		s.spawn(c, m.id)
+	}
 }
 
 func (s *instances) spawn(c *kit.Context[instancesMessage], id string) {
@@ -155,13 +173,28 @@ func (s *instances) spawn(c *kit.Context[instancesMessage], id string) {
 	})
 }
 
-// each calls act for every instance that the filter selects.
-func (s *instances) each(f messaging.Filter, act func(Record, kit.Ref[instanceMessage])) {
-	for _, r := range s.w.Store.All() {
-		if ref, ok := s.held[r.Instance]; ok && selects(f, r) {
-			act(r, ref)
+// stop stops what the filter selects. An instance that is not accepted yet is
+// dropped: nobody was told of it.
+func (s *instances) stop(f messaging.Filter) {
+	for _, r := range s.selected(f) {
+		ref, held := s.held[r.Instance]
+		switch {
+		case !r.live():
+		case held:
+			ref.Tell(stop{})
+		default:
+			s.w.Store.Remove(r.Instance)
 		}
 	}
+}
+
+func (s *instances) selected(f messaging.Filter) (found []Record) {
+	for _, r := range s.w.Store.All() {
+		if selects(f, r) {
+			found = append(found, r)
+		}
+	}
+	return found
 }
 
 func (s *instances) tellAll(m instanceMessage) {

@@ -59,7 +59,8 @@ func (j *janitor) Receive(c *kit.Context[janitorMessage], m janitorMessage) erro
 	switch m := m.(type) {
 	case sweepDue:
 		j.parts.instances.Tell(forgetCrashes{})
-		kit.Pipe(c, "list", j.w.Kernel.Containers, func(s []isolation.Spec, err error) janitorMessage { return listed{s, err} })
+		kit.Pipe(c, "list", j.w.Kernel.Containers,
+			func(s []isolation.Spec, err error) janitorMessage { return listed{s, err} })
 		c.After(sweepEvery, sweepDue{})
 	case listed:
 		if m.err != nil {

@@ -55,10 +55,10 @@ func (j *job) Receive(c *kit.Context[jobMessage], m jobMessage) error {
 		if m.err != nil {
 			return m.err
 		}
-		j.parent.Tell(jobOver{m.exit})
+		j.parent.Tell(leafTold{jobOver{m.exit}})
 	case oomWaited:
 		if m.err == nil {
-			j.parent.Tell(oomSeen{})
+			j.parent.Tell(leafTold{oomSeen{}})
 			return nil
 		}
 		// The exit record has the kernel's count too; only the wait is lost.
@@ -85,7 +85,9 @@ type output struct {
 	parent kit.Ref[containerMessage]
 }
 
-func (w *world) outputKind(s OutputSource, done <-chan struct{}, parent kit.Ref[containerMessage]) kit.Kind[outputMessage] {
+func (w *world) outputKind(
+	s OutputSource, done <-chan struct{}, parent kit.Ref[containerMessage],
+) kit.Kind[outputMessage] {
 	return kit.Kind[outputMessage]{Name: "output", Budget: w.Budget, New: func() kit.Actor[outputMessage] {
 		return &output{w: w, source: s, done: done, parent: parent}
 	}}
@@ -102,6 +104,6 @@ func (o *output) Receive(_ *kit.Context[outputMessage], m outputMessage) error {
 	if f, ok := m.(followed); ok && f.err != nil {
 		return f.err
 	}
-	o.parent.Tell(outputDrained{})
+	o.parent.Tell(leafTold{outputDrained{}})
 	return nil
 }

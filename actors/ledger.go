@@ -77,7 +77,8 @@ func (l *ledger) reserve(c *kit.Context[ledgerMessage], m reserve) {
 		m.from.Tell(granted{p})
 		return
 	}
-	c.Log().Warn("no room for an instance", "application", m.demand.application, "instance", m.demand.instance, "error", err)
+	c.Log().Warn("no room for an instance", "application", m.demand.application,
+		"instance", m.demand.instance, "error", err)
 	m.from.Tell(denied{noRoomWords(err)})
 }
 

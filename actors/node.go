@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/messaging"
@@ -80,9 +81,12 @@ func (n *node) Up(c *kit.Context[nodeMessage]) error {
 	instances := n.parts.instances
 	kit.Spawn(c, "janitor", w.janitorKind(n.parts), partGaveUp)
 	s := w.Settings
-	kit.Spawn(c, "heartbeat", w.pulseKind("heartbeat", s.Heartbeat, func() { instances.Tell(beatDue{}) }), partGaveUp)
-	kit.Spawn(c, "advertiser", w.pulseKind("advertiser", s.Advertise, func() { instances.Tell(offerDue{}) }), partGaveUp)
-	kit.Spawn(c, "registrar", w.pulseKind("registrar", s.RouterRegister, func() { instances.Tell(routesDue{}) }), partGaveUp)
+	pulse := func(name string, every time.Duration, m instancesMessage) {
+		kit.Spawn(c, name, w.pulseKind(name, every, func() { instances.Tell(m) }), partGaveUp)
+	}
+	pulse("heartbeat", s.Heartbeat, beatDue{})
+	pulse("advertiser", s.Advertise, offerDue{})
+	pulse("registrar", s.RouterRegister, routesDue{})
 	return nil
 }
 

@@ -46,8 +46,8 @@ func onStage(t *testing.T, act func(t *testing.T, s *stage)) {
 			t: t, kernel: model.NewKernel(), droplets: &model.Droplets{Takes: 50 * time.Millisecond}, store: &model.Store{},
 			settings: actors.DefaultSettings(), memory: 1024, boot: "boot-1",
 		}
+		defer s.end()
 		act(t, s)
-		s.end()
 		for _, v := range s.kernel.Violations() {
 			t.Error("the tree broke a promise:", v)
 		}

@@ -284,6 +284,7 @@ func (a *agent) tell(e messaging.Event) {
 		a.outputs.keep(e)
 	case messaging.ActorGaveUp:
 		a.log.Error("a part of the node was given up", "actor", e.Actor, "reason", e.Reason)
+	default: // is for others to hear
 	}
 	a.bus.Publish(e)
 }

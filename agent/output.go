@@ -28,7 +28,9 @@ type outputs struct {
 	tails map[string]*tail // by instance
 }
 
-func newOutputs(folder func(string, uint32) string, publish func(context.Context, []messaging.LogLine) error) (*outputs, error) {
+func newOutputs(
+	folder func(string, uint32) string, publish func(context.Context, []messaging.LogLine) error,
+) (*outputs, error) {
 	follower, err := output.NewFollower()
 	if err != nil {
 		return nil, err

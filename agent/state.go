@@ -93,8 +93,8 @@ func identify(path, wantID string) (identity, error) {
 	case err == nil && (wantID == "" || wantID == known.ID):
 		return known, nil
 	case err == nil:
-		return identity{}, fmt.Errorf("agent: this state folder belongs to node %s, but the configuration says node.id = %q; "+
-			"remove the line, or give that node a folder of its own", known.ID, wantID)
+		return identity{}, fmt.Errorf("agent: this state folder belongs to node %s, "+
+			"but the configuration says node.id = %q; remove the line, or give that node a folder of its own", known.ID, wantID)
 	case !errors.Is(err, fs.ErrNotExist):
 		return identity{}, fmt.Errorf("agent: read the node's identity: %w", err)
 	}

@@ -64,7 +64,8 @@ func (t *typed[M]) receive(l delivery) error {
 // lifecycle names the turns that are no messages.
 type lifecycle string
 
-// messageName is a message's Go type, without package.
+// messageName is a message's Go type, without package. A message that only
+// brings another, "told" a fact of a closed set, is named with it: told(healthy).
 func messageName(m any) string {
 	switch m := m.(type) {
 	case nil:
@@ -72,10 +73,19 @@ func messageName(m any) string {
 	case lifecycle:
 		return string(m)
 	}
-	t := reflect.TypeOf(m)
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
+	v := reflect.Indirect(reflect.ValueOf(m))
+	name := typeName(v.Type())
+	if v.Kind() == reflect.Struct && v.NumField() == 1 {
+		if inner := v.Field(0); inner.Kind() == reflect.Interface && !inner.IsNil() && inner.Type() != errorType {
+			return name + "(" + typeName(inner.Elem().Type()) + ")"
+		}
 	}
+	return name
+}
+
+var errorType = reflect.TypeFor[error]()
+
+func typeName(t reflect.Type) string {
 	if t.Name() == "" {
 		return t.String()
 	}

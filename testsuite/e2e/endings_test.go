@@ -73,7 +73,7 @@ func TestAChildOutOfMemoryEndsTheInstance(t *testing.T) {
 func TestAForkBombIsContained(t *testing.T) {
 	s := newStage(t, "")
 	bystander := s.running("bystander", nil)
-	app := s.running("bomb", nil)
+	app := s.running("bomb", map[string]any{"limits": map[string]any{"mem": 512, "disk": 64, "fds": 4096}})
 	if said := app.ask("/forks", "most", "2000"); !strings.HasPrefix(said, "refused after") {
 		t.Errorf("a fork bomb was %s", said)
 	}

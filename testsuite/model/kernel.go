@@ -131,7 +131,8 @@ func (k *Kernel) with(id string, act func(*container)) {
 }
 
 func (k *Kernel) status(c *container) isolation.Status {
-	status := isolation.Status{Spec: c.spec, PeerIP: netip.AddrFrom4([4]byte{10, 254, byte(c.spec.Slot >> 6), byte(c.spec.Slot<<2) + 2})}
+	peer := netip.AddrFrom4([4]byte{10, 254, byte(c.spec.Slot >> 6), byte(c.spec.Slot<<2) + 2})
+	status := isolation.Status{Spec: c.spec, PeerIP: peer}
 	status.Jobs = []isolation.JobStatus{{Number: c.job, PID: 2, Exit: c.exit}}
 	return status
 }

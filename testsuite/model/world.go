@@ -93,12 +93,15 @@ func (Output) Forget(string) {}
 type Planner struct{}
 
 // Plan refuses what has no start command.
-func (Planner) Plan(p actors.Placement, start messaging.StartInstance, d actors.Droplet) (isolation.Spec, isolation.Job, error) {
+func (Planner) Plan(
+	p actors.Placement, start messaging.StartInstance, d actors.Droplet,
+) (isolation.Spec, isolation.Job, error) {
 	if start.StartCommand == "" {
 		return isolation.Spec{}, isolation.Job{}, actors.ErrNoStartCommand
 	}
 	spec := isolation.Spec{
-		ID: p.Container, Slot: p.Slot, Epoch: p.Epoch, Owner: isolation.OwnerInstance, Tenant: p.Instance, Created: p.Started,
+		ID: p.Container, Slot: p.Slot, Epoch: p.Epoch, Owner: isolation.OwnerInstance,
+		Tenant: p.Instance, Created: p.Started,
 		Rootfs:  isolation.Rootfs{Layers: []string{d.Layer}},
 		Network: isolation.Network{Ports: []isolation.PortMap{{Host: p.Port, Container: p.Port}}},
 	}

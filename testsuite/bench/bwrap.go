@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+
+	"golang.org/x/sys/unix"
 )
 
 // bwrap is bubblewrap: namespaces without limits or links.
@@ -26,7 +29,14 @@ func (b bwrap) trial() (trial, error) {
 		return trial{}, err
 	}
 	spoke, failed := v.firstByte()
+	// Killing bwrap itself is not enough: where its PID 1 has not yet asked to
+	// die with it, the container lives on.
+	first, err := childOf(cmd.Process.Pid)
+	failed = errors.Join(failed, err)
 	asked := now()
+	if first != 0 {
+		unix.Kill(first, unix.SIGKILL)
+	}
 	cmd.Process.Kill()
 	cmd.Wait()
 	if failed != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,29 @@ func processesWith(pid int) (_ *inhabitants, err error) {
 		return nil, fmt.Errorf("the container has %d processes", len(found.pidfds))
 	}
 	return found, nil
+}
+
+// childOf finds the only child of a process. Not every kernel has a file for
+// that, so all are asked for their parent.
+func childOf(parent int) (int, error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range stats {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue // ended
+		}
+		// "pid (name) state parent ...", and the name may hold anything.
+		text := string(content)
+		var state string
+		var of int
+		if _, err := fmt.Sscan(text[strings.LastIndexByte(text, ')')+1:], &state, &of); err == nil && of == parent {
+			return strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return 0, fmt.Errorf("process %d has no child", parent)
 }
 
 // dead is an error if one of them lives.

@@ -23,11 +23,12 @@ func enter() int {
 	self := exec.Command("/proc/self/exe", os.Args[1:]...)
 	self.Env = append(os.Environ(), insideEnv+"=1")
 	self.Stdin, self.Stdout, self.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// A terminal's interrupt goes to a whole process group. The copy and what it
+	// starts are in another one, so that only the copy is told, and takes
+	// everything away in its order.
 	self.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGTERM,
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGTERM, Setpgid: true,
 	}
-	// The copy gets the terminal's interrupt itself and cleans up; a terminate
-	// is handed on. Either way this one waits for it.
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, os.Interrupt, syscall.SIGTERM)
 	if err := self.Start(); err != nil {
@@ -36,9 +37,7 @@ func enter() int {
 	}
 	go func() {
 		for sig := range ended {
-			if sig == syscall.SIGTERM {
-				self.Process.Signal(sig)
-			}
+			self.Process.Signal(sig)
 		}
 	}()
 	err := self.Wait()

@@ -39,6 +39,7 @@ type Options struct {
 	Signals <-chan os.Signal // TERM, INT and QUIT end the agent; nil: only ctx does
 	Ready   func(Ready)      // called once, when the node takes commands
 	Hook    func(kit.Turn)   // for tests: called before an actor handles a message
+	Budget  kit.Budget       // of every actor's restarts; zero: the default
 }
 
 // Ready says who is ready.
@@ -260,7 +261,7 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 		}),
 		Recovered:      recovered,
 		NewContainerID: newContainerID, NewInstanceID: newInstanceID,
-		Log: a.log, Hook: a.options.Hook,
+		Log: a.log, Hook: a.options.Hook, Budget: a.options.Budget,
 	}, nil
 }
 

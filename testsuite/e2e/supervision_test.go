@@ -80,7 +80,9 @@ nats { servers = [%q] }
 	signals, ended := make(chan os.Signal, 1), make(chan error, 1)
 	var log strings.Builder
 	var mu sync.Mutex
-	o := agent.Options{Hook: hook, Signals: signals,
+	// A hundred failures in a minute are the test's, not the tree's.
+	budget := kit.Budget{Restarts: 1000, Window: time.Minute, PauseMin: time.Millisecond, PauseMax: time.Millisecond}
+	o := agent.Options{Hook: hook, Signals: signals, Budget: budget,
 		Log: hclog.New(&hclog.LoggerOptions{Output: &log, Mutex: &mu, Level: hclog.Info})}
 	go func() { ended <- agent.Run(context.Background(), config, o) }()
 	t.Cleanup(func() {
@@ -109,7 +111,7 @@ func (s *stage) cycle(n int) {
 	s.t.Helper()
 	app := fmt.Sprint("other", n)
 	s.insist(app, "RUNNING", func() { s.start(app, s.serve, nil) })
-	s.ctl.Publish("dea.find.droplet", map[string]any{"droplet": "steady", "include_stats": true})
+	s.ctl.Conn.PublishRequest("dea.find.droplet", "INBOX.unread", []byte(`{"droplet": "steady", "include_stats": true}`))
 	s.ctl.Publish("router.start", map[string]any{})
 	s.ctl.Publish("healthmanager.start", map[string]any{})
 	s.insist(app, "STOPPED", func() { s.ctl.Publish("dea.stop", map[string]any{"droplet": app}) })

@@ -32,6 +32,7 @@ const (
 type Options struct {
 	NATS    string // URL; empty: the rig's own server
 	NATSHCL string // more lines of the nats block
+	NodeHCL string // more lines of the node block
 	Config  string // further blocks
 	Env     []string
 	State   string // empty: a fresh folder
@@ -73,13 +74,14 @@ func configuration(state string, o Options) string {
 	return fmt.Sprintf(`node {
   state   = %q
   address = "127.0.0.1"
+  %s
 }
 nats {
   servers = [%q]
   %s
 }
 %s
-`, filepath.Join(state, "s"), o.NATS, o.NATSHCL, o.Config)
+`, filepath.Join(state, "s"), o.NodeHCL, o.NATS, o.NATSHCL, o.Config)
 }
 
 // shortTemp makes a folder whose path leaves room for a socket's name; the

@@ -330,9 +330,6 @@ func (k *container) make(c *kit.Context[containerMessage]) {
 	kit.Pipe(c, "create", func(ctx context.Context) (isolation.Status, error) {
 		ctx, stop := context.WithCancelCause(ctx)
 		defer context.AfterFunc(over, func() { stop(context.Cause(over)) })()
-		if err := k.w.Store.Flush(ctx); err != nil { // intent before effect
-			return isolation.Status{}, fmt.Errorf("keep the record: %w", err)
-		}
 		return k.w.Kernel.Create(ctx, spec, &job)
 	}, func(s isolation.Status, err error) containerMessage { return created{s, err} })
 }

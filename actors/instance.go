@@ -90,7 +90,10 @@ func (i *instance) Up(c *kit.Context[instanceMessage]) error {
 	if !ok {
 		return fmt.Errorf("instance %s: its record has the unknown state %q", i.id, record.State)
 	}
-	i.record, i.state, i.fresh = record, state, state == instanceBorn
+	// A record may lag behind its container by the last few milliseconds of a
+	// former agent, so the kernel is asked too.
+	i.record, i.state = record, state
+	i.fresh = state == instanceBorn && !i.w.recovered[record.Placement.Container]
 	if state != instanceRunning {
 		i.parent.Tell(instanceSettled{i.id})
 	}

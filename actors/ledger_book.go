@@ -72,6 +72,7 @@ func (e *noRoomError) Error() string {
 // Disk is looked at first, as the wire has it.
 func (b *book) reserve(d demand) (Placement, error) {
 	if e, ok := b.entries[d.container]; ok {
+		b.complete(e, d)
 		return e.placement, nil
 	}
 	switch {
@@ -95,6 +96,16 @@ func (b *book) reserve(d demand) (Placement, error) {
 	}
 	b.enter(&entry{placement: p, memory: d.memory, disk: d.disk, application: d.application})
 	return p, nil
+}
+
+// complete adds what only the record knows to an entry that was claimed from
+// the kernel's side.
+func (b *book) complete(e *entry, d demand) {
+	if e.memory == 0 && e.disk == 0 {
+		e.memory, e.disk, e.application = d.memory, d.disk, d.application
+		b.memory.promised += d.memory
+		b.disk.promised += d.disk
+	}
 }
 
 func (b *book) enter(e *entry) {

@@ -70,9 +70,10 @@ type Options struct {
 // root came up, but for the book, which is the ledger's alone.
 type world struct {
 	Options
-	book    *book
-	tell    func(messaging.Event) // by way of the root
-	settled func()
+	book      *book
+	recovered map[string]bool       // containers that a former agent made
+	tell      func(messaging.Event) // by way of the root
+	settled   func()
 }
 
 // Tree is the node's actors.
@@ -90,7 +91,10 @@ func New(o Options) *Tree {
 	if o.Clock == nil {
 		o.Clock = kit.RealClock()
 	}
-	t := &Tree{w: &world{Options: o, book: newBook(o.Capacity)}, ready: make(chan struct{}), failed: make(chan error, 1)}
+	t := &Tree{
+		w:     &world{Options: o, book: newBook(o.Capacity), recovered: map[string]bool{}},
+		ready: make(chan struct{}), failed: make(chan error, 1),
+	}
 	var once sync.Once
 	t.w.settled = func() { once.Do(func() { close(t.ready) }) }
 	t.restoreBook()
@@ -109,6 +113,7 @@ func (t *Tree) restoreBook() {
 		}
 	}
 	for _, spec := range t.w.Recovered {
+		t.w.recovered[spec.ID] = true
 		if !t.w.book.claimSpec(spec) {
 			t.w.Log.Error("a slot is claimed twice by containers", "container", spec.ID, "slot", spec.Slot)
 		}

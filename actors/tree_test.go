@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/messaging"
 )
@@ -183,6 +184,33 @@ func TestASuccessorTakesUpAtAnyMomentOfAStart(t *testing.T) {
 			s.expectRest()
 		})
 	}
+}
+
+// The record on disk may be older than the container: it is written behind.
+func TestARecordThatLagsBehindItsContainerFindsIt(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.begin()
+		s.start("app", "serve", "app.example")
+		pass(time.Second)
+		s.crash()
+		lagging := s.store.All()[0]
+		lagging.State = messaging.Born
+		lagging.Placement = actors.Placement{Instance: lagging.Instance, Container: lagging.Placement.Container}
+		s.store.Put(lagging)
+		s.begin()
+		s.forget()
+		pass(10 * time.Second)
+		s.expectState("app", messaging.Running)
+		if n := s.kernel.Created(); n != 1 {
+			t.Errorf("%d containers were made, want the first alone", n)
+		}
+		if offers := told[messaging.Advertised](s); offers[len(offers)-1].MemoryMiB != s.memory-64 {
+			t.Errorf("the node offers %+v beside an instance of 64 MiB", offers[len(offers)-1])
+		}
+		s.stop("app")
+		pass(time.Minute)
+		s.expectRest()
+	})
 }
 
 func TestASuccessorHarmsNothingAndToldRoutesAgain(t *testing.T) {

@@ -40,6 +40,7 @@ type construction struct {
 	area     disk.Area
 	root     *os.File
 	dev      *os.File
+	layers   []*os.File
 	binds    []*os.File
 	listener *os.File
 	files    jobFiles
@@ -65,30 +66,79 @@ func (b *Box) Create(ctx context.Context, spec isolation.Spec, job *isolation.Jo
 	if err := context.Cause(ctx); err != nil {
 		return isolation.Status{}, err
 	}
-	if err := c.watch.time("intent", func() error { return b.folder(spec.ID).intend(spec) }); err != nil {
-		return isolation.Status{}, err
-	}
-	c.undo.Push("container "+spec.ID, c.abandon)
-	// PID 1's program starts while its cgroups, its disk and its files are
-	// made: none of them needs another.
-	if err := together(
-		func() error { return c.watch.time("clone", func() error { return c.clone(ctx) }) },
-		func() error { return c.watch.time("cgroup", c.makeGroups) },
-		func() error { return c.watch.time("disk", c.makeArea) },
-		func() error { return c.watch.time("files", func() error { return c.openFiles(job) }) },
-	); err != nil {
-		return isolation.Status{}, err
-	}
-	if err := together(
-		func() error { return c.watch.time("network", func() error { return c.attach(ctx) }) },
-		func() error { return c.watch.time("rootfs", c.mount) },
-	); err != nil {
+	if err := c.gather(ctx, job); err != nil {
 		return isolation.Status{}, err
 	}
 	if err := c.watch.time("init", func() error { return c.open(ctx, job) }); err != nil {
 		return isolation.Status{}, err
 	}
 	return c.finish(ctx)
+}
+
+// gather makes all that PID 1 is to be given, each part as soon as what it needs
+// is there. PID 1 itself is cloned beside the intent record, which comes before
+// everything that could be left behind: a PID 1 at its gate goes with the agent.
+func (c *construction) gather(ctx context.Context, job *isolation.Job) error {
+	intended, cloned := newMilestone(), newMilestone()
+	return together(
+		intended.after(c.timed("intent", c.intend)),
+		cloned.after(c.timed("clone", func() error { return c.clone(ctx, intended) })),
+		intended.then(c.timed("cgroup", c.makeGroups)),
+		intended.then(c.timed("files", func() error { return c.openFiles(job) })),
+		cloned.then(intended.then(c.timed("network", func() error { return c.attach(ctx) }))),
+		intended.then(func() error {
+			if err := c.timed("disk", c.makeArea)(); err != nil {
+				return err
+			}
+			return cloned.then(c.timed("rootfs", c.mount))()
+		}),
+	)
+}
+
+func (c *construction) timed(step string, act func() error) func() error {
+	return func() error { return c.watch.time(step, act) }
+}
+
+// intend claims the container's folder. Only then is there anything to undo:
+// the folder may be another's.
+func (c *construction) intend() error {
+	if err := c.box.folder(c.spec.ID).intend(c.spec); err != nil {
+		return err
+	}
+	c.undo.Push("container "+c.spec.ID, c.abandon)
+	return nil
+}
+
+// milestone is an act that others wait for.
+type milestone struct {
+	over chan struct{}
+	err  error
+}
+
+func newMilestone() *milestone { return &milestone{over: make(chan struct{})} }
+
+// after is the act that reaches it.
+func (m *milestone) after(act func() error) func() error {
+	return func() error {
+		defer close(m.over)
+		m.err = act()
+		return m.err
+	}
+}
+
+// then is an act that comes later, or not at all where it was not reached.
+func (m *milestone) then(act func() error) func() error {
+	return func() error {
+		if err := m.wait(); err != nil {
+			return err
+		}
+		return act()
+	}
+}
+
+func (m *milestone) wait() error {
+	<-m.over
+	return m.err
 }
 
 // together runs acts at once and waits for all of them, also after a failure:
@@ -101,7 +151,7 @@ func together(acts ...func() error) error {
 	return group.Wait()
 }
 
-func (c *construction) clone(ctx context.Context) error {
+func (c *construction) clone(ctx context.Context, intended *milestone) error {
 	l, err := c.box.ensureLauncher()
 	if err != nil {
 		return err
@@ -111,7 +161,7 @@ func (c *construction) clone(ctx context.Context) error {
 	}
 	defer c.gate.ClosePeer()
 	// On v2 PID 1 is born in a group of the container's, so that comes first.
-	join, err := c.initJoin()
+	join, err := c.initJoin(intended)
 	if err != nil {
 		return err
 	}
@@ -126,9 +176,12 @@ func (c *construction) clone(ctx context.Context) error {
 	return c.openNamespaces()
 }
 
-func (c *construction) initJoin() (cgroup.Join, error) {
+func (c *construction) initJoin(intended *milestone) (cgroup.Join, error) {
 	if c.box.cgroups.Name() == "v1" {
 		return cgroup.Join{}, nil
+	}
+	if err := intended.wait(); err != nil {
+		return cgroup.Join{}, err
 	}
 	group, err := c.createGroups()
 	if err != nil {
@@ -193,16 +246,14 @@ func (c *construction) attach(ctx context.Context) error {
 
 // mount makes every mount that PID 1 is to attach.
 func (c *construction) mount() (err error) {
-	var layers []*os.File
-	defer func() { closeAll(layers) }()
 	for _, path := range c.spec.Rootfs.Layers {
 		layer, err := rootfs.Layer(path, c.userns, true)
 		if err != nil {
 			return err
 		}
-		layers = append(layers, layer)
+		c.layers = append(c.layers, layer)
 	}
-	if c.root, err = rootfs.Overlay(layers, c.area.Upper, c.area.Work); err != nil {
+	if c.root, err = rootfs.Overlay(c.layers, c.area.Upper, c.area.Work); err != nil {
 		return err
 	}
 	for _, bind := range c.spec.Rootfs.Binds {
@@ -282,7 +333,8 @@ func (c *construction) finish(ctx context.Context) (isolation.Status, error) {
 	return status, nil
 }
 
-// close lets go of what PID 1 has its own copies of.
+// close lets go of what PID 1 has its own copies of. The layers come last and
+// not before the container runs: the end of a detached mount is a grace period.
 func (c *construction) close() {
 	if c.gate != nil {
 		c.gate.Close()
@@ -290,6 +342,7 @@ func (c *construction) close() {
 	c.area.Close()
 	c.files.close()
 	closeAll(append(c.binds, c.born.PIDFD, c.netns, c.userns, c.root, c.dev, c.listener))
+	go closeAll(c.layers)
 }
 
 func closeAll(files []*os.File) {

@@ -68,7 +68,7 @@ func (h *health) Receive(c *kit.Context[healthMessage], m healthMessage) error {
 			h.parent.Tell(leafTold{portClosed{}})
 		default:
 			c.After(min(h.pause, h.probe.until.Sub(c.Now())), probeDue{})
-			h.pause = min(2*h.pause, probePauseMax)
+			h.pause = min(h.pause+h.pause/2, probePauseMax)
 		}
 	}
 	return nil

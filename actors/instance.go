@@ -38,6 +38,8 @@ type (
 	nudge struct{}
 	// announce asks a running instance to register its routes again.
 	announce struct{}
+	// speak says that the record is on disk, and the instance may be told of.
+	speak struct{}
 )
 
 func (granted) instance()       {}
@@ -51,6 +53,7 @@ func (describe) instance()      {}
 func (measured) instance()      {}
 func (nudge) instance()         {}
 func (announce) instance()      {}
+func (speak) instance()         {}
 
 // instance is one application instance: the DEA's state machine. All that it
 // must not forget is in its record; everything else it asks for again.
@@ -62,7 +65,9 @@ type instance struct {
 
 	record  Record
 	state   instanceState
-	fresh   bool    // born with this incarnation: nobody before it asked for a container
+	fresh   bool // born with this incarnation: nobody before it asked for a container
+	silent  bool // not on disk yet: what there is to tell waits
+	untold  []messaging.Event
 	placed  bool    // room was granted to this incarnation
 	droplet Droplet // zero: not there yet
 	asked   bool    // for a container, in this incarnation
@@ -94,6 +99,7 @@ func (i *instance) Up(c *kit.Context[instanceMessage]) error {
 	// former agent, so the kernel is asked too.
 	i.record, i.state = record, state
 	i.fresh = state == instanceBorn && !i.w.recovered[record.Placement.Container]
+	i.silent = i.fresh && c.Incarnation() == 1
 	if state != instanceRunning {
 		i.parent.Tell(instanceSettled{i.id})
 	}
@@ -132,6 +138,8 @@ func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) e
 		i.drive(c)
 	case announce:
 		i.announce()
+	case speak:
+		i.speak()
 	}
 	return nil
 }
@@ -209,7 +217,7 @@ func (i *instance) change(c *kit.Context[instanceMessage], to instanceState, e e
 
 // entered tells the world, in the wire's order (wire/dea.md b.1).
 func (i *instance) entered(c *kit.Context[instanceMessage], from instanceState) {
-	i.w.tell(i.record.changed(i.w.Node, from.word()))
+	i.tell(i.record.changed(i.w.Node, from.word()))
 	switch i.state {
 	case instanceStarting:
 		i.say("Starting app instance (index %d) with guid %s", i.record.Start.Index, i.record.Start.Application)
@@ -224,7 +232,7 @@ func (i *instance) entered(c *kit.Context[instanceMessage], from instanceState) 
 		i.say("Stopped app instance (index %d) with guid %s", i.record.Start.Index, i.record.Start.Application)
 	case instanceCrashed:
 		i.withdraw(from)
-		i.w.tell(i.record.exited())
+		i.tell(i.record.exited())
 		i.parent.Tell(instanceSettled{i.id})
 	}
 }
@@ -342,7 +350,7 @@ func (i *instance) nudgeSoon(c *kit.Context[instanceMessage]) {
 // announce registers the routes of an instance that is known to run.
 func (i *instance) announce() {
 	if i.state == instanceRunning && i.held && i.record.routed() {
-		i.w.tell(messaging.RouteRegistered{Route: i.record.route(i.w.Node)})
+		i.tell(messaging.RouteRegistered{Route: i.record.route(i.w.Node)})
 	}
 }
 
@@ -350,13 +358,30 @@ func (i *instance) announce() {
 // that never ran was never registered.
 func (i *instance) withdraw(from instanceState) {
 	if from == instanceRunning && i.record.routed() {
-		i.w.tell(messaging.RouteUnregistered{Route: i.record.route(i.w.Node)})
+		i.tell(messaging.RouteUnregistered{Route: i.record.route(i.w.Node)})
 	}
+}
+
+// tell tells by way of the root, once the instance may be told of.
+func (i *instance) tell(e messaging.Event) {
+	if i.silent {
+		i.untold = append(i.untold, e)
+		return
+	}
+	i.w.tell(e)
+}
+
+func (i *instance) speak() {
+	i.silent = false
+	for _, e := range i.untold {
+		i.w.tell(e)
+	}
+	i.untold = nil
 }
 
 // say is a line of deacon's own in the application's output.
 func (i *instance) say(format string, args ...any) {
-	i.w.tell(messaging.LogLine{
+	i.tell(messaging.LogLine{
 		Application: i.record.Start.Application, Instance: i.id, Index: i.record.Start.Index,
 		Stream: "deacon", At: i.record.Since, Text: fmt.Appendf(nil, format, args...),
 	})

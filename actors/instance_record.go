@@ -135,7 +135,7 @@ func (s sample) share(now time.Time, cpu time.Duration) (float64, sample) {
 func (i *instance) describe(c *kit.Context[instanceMessage], find messaging.FindInstances) {
 	found := i.record.found(i.w.Node, find.ReplyTo)
 	if !find.IncludeStats || i.state != instanceRunning {
-		i.w.tell(found)
+		i.tell(found)
 		return
 	}
 	container := i.record.Placement.Container
@@ -147,7 +147,7 @@ func (i *instance) describe(c *kit.Context[instanceMessage], find messaging.Find
 func (i *instance) report(c *kit.Context[instanceMessage], m measured) {
 	if m.err != nil {
 		c.Log().Warn("usage can't be measured", "instance", i.id, "error", m.err)
-		i.w.tell(m.found)
+		i.tell(m.found)
 		return
 	}
 	if i.sample.at.IsZero() {
@@ -162,5 +162,5 @@ func (i *instance) report(c *kit.Context[instanceMessage], m measured) {
 		Uptime: now.Sub(i.record.Since), MemQuota: s.Limits.MemoryMiB << 20, DiskQuota: s.Limits.DiskMiB << 20,
 		FilesQuota: s.Limits.Files, MeasuredAt: now, CPU: cpu, MemBytes: m.usage.MemoryBytes, DiskBytes: m.usage.DiskBytes,
 	}
-	i.w.tell(m.found)
+	i.tell(m.found)
 }

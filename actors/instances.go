@@ -33,9 +33,9 @@ type (
 	// stopAll stops every instance and accepts no other; none is called when
 	// the last one is over.
 	stopAll struct{ none func() }
-	// accepted says that an instance is on disk: from now on it may be told of.
-	accepted struct {
-		id  string
+	// kept says that instances are on disk: from now on they may be told of.
+	kept struct {
+		ids []string
 		err error
 	}
 	tailed struct {
@@ -54,7 +54,7 @@ func (instanceSettled) instances() {}
 func (instanceOver) instances()    {}
 func (instanceForsook) instances() {}
 func (stopAll) instances()         {}
-func (accepted) instances()        {}
+func (kept) instances()            {}
 func (tailed) instances()          {}
 
 // instances supervises every application instance and speaks for all of them.
@@ -64,22 +64,28 @@ type instances struct {
 	w       *world
 	parts   parts
 	held    map[string]kit.Ref[instanceMessage]
+	silent  map[string]bool // not on disk yet, so that nobody may hear of them
 	pending map[string]bool // of a former agent, and their fate is not known yet
 	none    func()
 }
 
 func (w *world) instancesKind(p parts) kit.Kind[instancesMessage] {
 	return kit.Kind[instancesMessage]{Name: "instances", Budget: w.Budget, New: func() kit.Actor[instancesMessage] {
-		return &instances{w: w, parts: p, held: map[string]kit.Ref[instanceMessage]{}, pending: map[string]bool{}}
+		return &instances{
+			w: w, parts: p, held: map[string]kit.Ref[instanceMessage]{}, silent: map[string]bool{}, pending: map[string]bool{},
+		}
 	}}
 }
 
 // Up takes up every instance that is on record, whoever wrote it.
 func (s *instances) Up(c *kit.Context[instancesMessage]) error {
+	var ids []string
 	for _, r := range s.w.Store.All() {
 		s.pending[r.Instance] = true
+		ids = append(ids, r.Instance)
 		s.spawn(c, r.Instance)
 	}
+	s.keep(c, ids)
 	s.tellSettled()
 	return nil
 }
@@ -104,8 +110,8 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 		s.forsake(c, m)
 	case stopAll:
 		s.stopAll(c, m)
-	case accepted:
-		s.accepted(c, m)
+	case kept:
+		s.kept(c, m)
 	case tailed:
 		s.tailed(c, m)
 	}
@@ -139,8 +145,8 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 	}
 }
 
-// start accepts an instance. Nobody hears of it before it is on disk, so that
-// no successor can fail to know what was told.
+// start accepts an instance. Its start begins at once; nobody hears of it before
+// it is on disk, so that no successor can fail to know what was told.
 func (s *instances) start(c *kit.Context[instancesMessage], m messaging.StartInstance) {
 	if s.none != nil {
 		c.Log().Warn("a start is refused: the node is shutting down", "application", m.Application, "index", m.Index)
@@ -152,17 +158,24 @@ func (s *instances) start(c *kit.Context[instancesMessage], m messaging.StartIns
 		Placement: Placement{Instance: id, Container: s.w.NewContainerID()},
 		State:     messaging.Born, Since: c.Now(), BootID: s.w.BootID,
 	})
-	kit.Pipe(c, "record", func(ctx context.Context) (struct{}, error) { return struct{}{}, s.w.Store.Flush(ctx) },
-		func(_ struct{}, err error) instancesMessage { return accepted{id, err} })
+	s.silent[id] = true
+	s.spawn(c, id)
+	s.keep(c, []string{id})
 }
 
-func (s *instances) accepted(c *kit.Context[instancesMessage], m accepted) {
+// keep waits off the mailbox until the instances are on disk.
+func (s *instances) keep(c *kit.Context[instancesMessage], ids []string) {
+	kit.Pipe(c, "keep", func(ctx context.Context) (struct{}, error) { return struct{}{}, s.w.Store.Flush(ctx) },
+		func(_ struct{}, err error) instancesMessage { return kept{ids, err} })
+}
+
+func (s *instances) kept(c *kit.Context[instancesMessage], m kept) {
 	if m.err != nil {
-		c.Log().Error("an instance is not on disk, and would be lost with this agent", "instance", m.id, "error", m.err)
+		c.Log().Error("instances are not on disk, and would be lost with this agent", "instances", m.ids, "error", m.err)
 	}
-	_, held := s.held[m.id]
-	if _, wanted := s.w.Store.Get(m.id); wanted && !held {
-		s.spawn(c, m.id)
+	for _, id := range m.ids {
+		delete(s.silent, id)
+		s.held[id].Tell(speak{})
 	}
 }
 
@@ -173,17 +186,10 @@ func (s *instances) spawn(c *kit.Context[instancesMessage], id string) {
 	})
 }
 
-// stop stops what the filter selects. An instance that is not accepted yet is
-// dropped: nobody was told of it.
 func (s *instances) stop(f messaging.Filter) {
 	for _, r := range s.selected(f) {
-		ref, held := s.held[r.Instance]
-		switch {
-		case !r.live():
-		case held:
-			ref.Tell(stop{})
-		default:
-			s.w.Store.Remove(r.Instance)
+		if r.live() {
+			s.held[r.Instance].Tell(stop{})
 		}
 	}
 }
@@ -208,6 +214,9 @@ func (s *instances) tellAll(m instanceMessage) {
 func (s *instances) beat() {
 	beat := messaging.Beat{NodeID: s.w.Node.ID, Instances: []messaging.BeatInstance{}}
 	for _, r := range s.w.Store.All() {
+		if s.silent[r.Instance] {
+			continue
+		}
 		switch r.State {
 		case messaging.Starting, messaging.Running, messaging.Crashed:
 			beat.Instances = append(beat.Instances, r.beat())
@@ -269,6 +278,7 @@ func (s *instances) forget(c *kit.Context[instancesMessage], id string) {
 		kit.Stop(c, ref)
 		delete(s.held, id)
 	}
+	delete(s.silent, id)
 	s.w.Store.Remove(id)
 	s.w.Output.Forget(id)
 	s.settle(id)

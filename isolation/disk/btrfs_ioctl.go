@@ -64,7 +64,8 @@ const (
 func (d *btrfs) enableQuotas() error {
 	for _, command := range []uint64{quotaEnableSimple, quotaEnable} {
 		arguments := quotaControl{Command: command}
-		err := ioctl(d.root, request{ioctlReadWrite, quotaControlNumber}, unsafe.Sizeof(arguments), unsafe.Pointer(&arguments))
+		err := ioctl(d.root, request{ioctlReadWrite, quotaControlNumber},
+			unsafe.Sizeof(arguments), unsafe.Pointer(&arguments))
 		if err == nil || errors.Is(err, unix.EEXIST) {
 			return nil
 		}

@@ -17,8 +17,6 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
-
-	"github.com/deacon-agent/deacon/isolation/record"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -213,102 +211,6 @@ func TestAHoleUpToTheEndCostsNothing(t *testing.T) {
 	if len(j.lines) != 1 || j.lines[0].Dropped != size {
 		t.Errorf("lines are %+v", j.lines)
 	}
-}
-
-func TestFollowingGoesOnWhereItEnded(t *testing.T) {
-	j, f := newJob(t), newFollower(t)
-	j.write("stdout", "one\ntwo\nunfin")
-	ctx, cancel := context.WithCancelCause(context.Background())
-	detached := errors.New("the agent detaches")
-	result := make(chan error, 1)
-	go func() { result <- f.Follow(ctx, Files{Dir: j.dir}, j.emit) }()
-	j.await("one", "two")
-
-	cancel(detached)
-	if err := <-result; !errors.Is(err, detached) {
-		t.Fatalf("error is %v", err)
-	}
-	j.write("stdout", "ished\nthree\n")
-	if err := j.followOnce(f, j.emit); err != nil {
-		t.Fatal(err)
-	}
-	j.await("one", "two", "unfinished", "three")
-}
-
-func TestWhatWasRefusedComesAgain(t *testing.T) {
-	j, f := newJob(t), newFollower(t)
-	j.write("stdout", strings.Repeat("x\n", BatchMax)+"y\n")
-	refused, batches := errors.New("no"), 0
-	err := j.followOnce(f, func(lines []Line) error {
-		if batches++; batches == 2 {
-			return refused
-		}
-		if len(lines) != BatchMax {
-			t.Errorf("a batch of %d lines", len(lines))
-		}
-		return nil
-	})
-	if !errors.Is(err, refused) {
-		t.Fatalf("error is %v", err)
-	}
-
-	if err := j.followOnce(f, j.emit); err != nil {
-		t.Fatal(err)
-	}
-	j.await("y")
-}
-
-// An agent that was killed has recorded less than it sent: the rest comes
-// twice. A damaged record makes everything come again, and nothing is lost.
-func TestAnOldRecordResendsAndADamagedOneResendsAll(t *testing.T) {
-	recorded := func(offset int64) func(string) error {
-		return func(dir string) error { return record.Save(dir, offsetsRecord, offsets{"stdout": offset}) }
-	}
-	damaged := func(dir string) error {
-		return os.WriteFile(filepath.Join(dir, offsetsRecord), []byte("{}"), 0o600)
-	}
-	for name, c := range map[string]struct {
-		record func(dir string) error
-		want   []string
-	}{
-		"old":            {recorded(4), []string{"two", "three"}},
-		"damaged":        {damaged, []string{"one", "two", "three"}},
-		"beyond the end": {recorded(400), []string{"one", "two", "three"}},
-		"negative":       {recorded(-1), []string{"one", "two", "three"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			j := newJob(t)
-			j.write("stdout", "one\ntwo\nthree\n")
-			if err := c.record(j.dir); err != nil {
-				t.Fatal(err)
-			}
-			if err := j.followOnce(newFollower(t), j.emit); err != nil {
-				t.Fatal(err)
-			}
-			j.await(c.want...)
-		})
-	}
-}
-
-// While lines come the offsets are recorded, not only at the end: that is what
-// a killed agent's successor has.
-func TestOffsetsAreRecordedWhileFollowing(t *testing.T) {
-	j := newJob(t)
-	finish := j.follow(newFollower(t))
-	j.write("stdout", "one\n")
-	j.await("one")
-
-	var got offsets
-	for deadline := time.Now().Add(limit); got["stdout"] != 4; {
-		if err := record.Load(j.dir, offsetsRecord, &got); err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Fatal(err)
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the offset was never recorded")
-		}
-		time.Sleep(time.Millisecond) // the record is a file; nothing tells of it
-	}
-	finish()
 }
 
 // 100 MB while they are written: every byte, in order.

@@ -238,6 +238,7 @@ func halves(event messaging.Event) (first, second messaging.Event, ok bool) {
 		a, b := e, e
 		a.Lines, b.Lines = e.Lines[:n], e.Lines[n:]
 		return a, b, n > 0
+	default: // has no list that answers a question
+		return nil, nil, false
 	}
-	return nil, nil, false
 }

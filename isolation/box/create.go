@@ -333,7 +333,7 @@ func (c *construction) finish(ctx context.Context) (isolation.Status, error) {
 	return status, nil
 }
 
-// close lets go of what PID 1 has its own copies of. The layers come last and
+// close lets go of what PID 1 has its own copies of; it may be repeated. The layers come last and
 // not before the container runs: the end of a detached mount is a grace period.
 func (c *construction) close() {
 	if c.gate != nil {
@@ -343,6 +343,7 @@ func (c *construction) close() {
 	c.files.close()
 	closeAll(append(c.binds, c.born.PIDFD, c.netns, c.userns, c.root, c.dev, c.listener))
 	go closeAll(c.layers)
+	c.layers = nil
 }
 
 func closeAll(files []*os.File) {
@@ -353,16 +354,15 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// abandon is the undo of everything: killed, taken out of the table, removed.
-// It is done to the end also where the caller's context is over.
+// abandon is the undo of everything: killed, let go of, taken out of the table,
+// removed. It is done to the end also where the caller's context is over.
 func (c *construction) abandon() error {
 	var failed error
-	// A PID 1 that the launcher makes after we gave up goes by itself.
-	if c.gate != nil {
-		c.gate.Close()
-	}
 	if c.born.PIDFD != nil {
 		failed = killAndWait(int(c.born.PIDFD.Fd()))
 	}
+	// The link stays for as long as we hold its namespace. A PID 1 that the
+	// launcher makes after we gave up finds its gate closed and goes by itself.
+	c.close()
 	return errors.Join(failed, c.box.release(context.Background(), []string{c.spec.ID}))
 }

@@ -102,11 +102,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 }
 
 func (c *Client) greet(ctx context.Context) error {
-	deadline := time.Now().Add(answerMax)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	c.conn.SetDeadline(deadline)
+	c.conn.SetDeadline(time.Now().Add(answerMax))
 	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	message, _, err := c.conn.Receive()
 	if err == nil && !stop() {

@@ -49,11 +49,10 @@ func (g *Gate) ClosePeer() { g.peer.Close() }
 
 // Open sends the set-up with its descriptors and waits until PID 1 is done.
 func (g *Gate) Open(ctx context.Context, setup initproto.Setup, files []*os.File) (initproto.Started, error) {
-	stop := context.AfterFunc(ctx, func() { g.conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
 	g.conn.SetDeadline(time.Now().Add(setupMax))
+	defer context.AfterFunc(ctx, func() { g.conn.SetDeadline(time.Unix(1, 0)) })()
 	if err := g.conn.Send(setup.Encode(), files...); err != nil {
-		return initproto.Started{}, fmt.Errorf("init: send the set-up: %w", err)
+		return initproto.Started{}, errors.Join(fmt.Errorf("init: send the set-up: %w", err), context.Cause(ctx))
 	}
 	message, _, err := g.conn.Receive()
 	switch {

@@ -54,6 +54,9 @@ type Droplet struct {
 	Layer        string // absolute path of the read-only layer
 	StartCommand string // staging_info.yml's; empty: none
 	Startup      bool   // a first-generation droplet with a ./startup script
+	// ProfileScripts: the droplet has scripts in app/.profile.d that a shell has
+	// to read before the application starts, or may have.
+	ProfileScripts bool
 }
 
 // Output follows what a job writes and publishes each line. It returns nil

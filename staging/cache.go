@@ -51,6 +51,9 @@ type Droplet struct {
 	Layer        string // absolute path of the layer; nobody may write to it
 	StartCommand string // staging_info.yml's; empty: none
 	Startup      bool   // a first-generation droplet with a ./startup script
+	// ProfileScripts: the droplet has scripts in app/.profile.d that a shell has
+	// to read before the application starts, or may have.
+	ProfileScripts bool
 }
 
 const (
@@ -189,10 +192,11 @@ func (k *known) unchanged(file fs.FileInfo) bool {
 
 func (c *Cache) droplet(r record) Droplet {
 	return Droplet{
-		Digest:       r.Name,
-		Layer:        filepath.Join(c.dir, r.Name, layerName),
-		StartCommand: r.StartCommand,
-		Startup:      r.Startup,
+		Digest:         r.Name,
+		Layer:          filepath.Join(c.dir, r.Name, layerName),
+		StartCommand:   r.StartCommand,
+		Startup:        r.Startup,
+		ProfileScripts: r.ProfileScripts == nil || *r.ProfileScripts,
 	}
 }
 

@@ -142,14 +142,15 @@ func (c *Cache) fill(folder string, want digests, content *body) (record, error)
 		return record{}, err
 	}
 	return record{
-		digests:      got,
-		Name:         want.name(),
-		StartCommand: i.StartCommand,
-		Startup:      hasStartup(l.root),
-		Bytes:        l.size,
-		Entries:      l.entries,
-		Fetched:      time.Now(),
-		BootID:       c.bootID,
+		digests:        got,
+		Name:           want.name(),
+		StartCommand:   i.StartCommand,
+		Startup:        hasStartup(l.root),
+		ProfileScripts: new(hasProfileScripts(l.root)),
+		Bytes:          l.size,
+		Entries:        l.entries,
+		Fetched:        time.Now(),
+		BootID:         c.bootID,
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -13,6 +14,8 @@ import (
 const (
 	// startup is a first-generation droplet's start script (wire/dea.md d.2).
 	startup = "startup"
+	// profileFolder has what buildpacks want a shell to read before the start (wire/dea.md d.1).
+	profileFolder = "app/.profile.d"
 	// infoName is what a stager says of the droplet.
 	infoName = "staging_info.yml"
 	// infoMax bounds infoName; a start command is a line or two.
@@ -59,4 +62,21 @@ func readInfo(droplet *os.Root) (info, error) {
 func hasStartup(droplet *os.Root) bool {
 	found, err := droplet.Lstat(startup)
 	return err == nil && found.Mode().IsRegular()
+}
+
+// hasProfileScripts says whether app/.profile.d/*.sh may match anything. Where
+// that can't be told from here, it may: a link can lead anywhere once the
+// droplet is in its container.
+func hasProfileScripts(droplet *os.Root) bool {
+	found, err := droplet.Lstat(profileFolder)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	if !found.IsDir() {
+		return found.Mode()&fs.ModeSymlink != 0
+	}
+	entries, err := fs.ReadDir(droplet.FS(), profileFolder)
+	return err != nil || slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return strings.HasSuffix(e.Name(), ".sh")
+	})
 }

@@ -24,13 +24,15 @@ const (
 // record is what is known of a published droplet. It lies beside the layer.
 type record struct {
 	digests
-	Name         string    `json:"name"` // of its folder
-	StartCommand string    `json:"start_command"`
-	Startup      bool      `json:"startup"`
-	Bytes        int64     `json:"bytes"` // unpacked
-	Entries      int64     `json:"entries"`
-	Fetched      time.Time `json:"fetched"`
-	BootID       string    `json:"boot_id"` // of the boot in which it was written
+	Name         string `json:"name"` // of its folder
+	StartCommand string `json:"start_command"`
+	Startup      bool   `json:"startup"`
+	// ProfileScripts is nil in the record of an agent that didn't look.
+	ProfileScripts *bool     `json:"profile_scripts"`
+	Bytes          int64     `json:"bytes"` // unpacked
+	Entries        int64     `json:"entries"`
+	Fetched        time.Time `json:"fetched"`
+	BootID         string    `json:"boot_id"` // of the boot in which it was written
 }
 
 func (r record) save(folder string) error {

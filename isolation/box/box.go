@@ -83,6 +83,7 @@ func Open(config Config) (_ *Box, err error) {
 			return nil, fmt.Errorf("box: %w", err)
 		}
 	}
+	spread(b.containers)
 	for _, part := range []func(*isolation.Undo) error{
 		b.openCgroups, b.openDisk, b.openRootfs, b.openNetwork, b.openLauncher,
 	} {

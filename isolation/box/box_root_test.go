@@ -294,33 +294,3 @@ func TestOutputStaysWithinItsBound(t *testing.T) {
 		t.Errorf("the file ends at %d", info.Size())
 	}
 }
-
-// A measurement, not a check: run with -v.
-func TestHowLongAContainerTakes(t *testing.T) {
-	m := newMachine(t)
-	b, _ := m.open()
-	defer m.end(b)
-	steps := map[string][]time.Duration{}
-	for i := range 25 {
-		spec := m.spec(uint32(i), uint16(61001+i))
-		job := shell(1, "")
-		job.Argv = []string{"/bin/sleep", "300"}
-		time.Sleep(30 * time.Millisecond)
-		status, err := b.Create(t.Context(), spec, job)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range status.Steps {
-			steps[s.Step] = append(steps[s.Step], s.Took)
-		}
-		begun := time.Now()
-		if err := b.Destroy(t.Context(), spec.ID); err != nil {
-			t.Fatal(err)
-		}
-		steps["destroy"] = append(steps["destroy"], time.Since(begun))
-	}
-	for step, took := range steps {
-		slices.Sort(took)
-		t.Logf("%-8s p50 %s max %s", step, took[len(took)/2], took[len(took)-1])
-	}
-}

@@ -27,27 +27,12 @@ func (c *container) linkUp() error {
 		}
 		// Before the link is up, so that it never gets a link-local address:
 		// by that the node's IPv6 listeners could be reached past every rule.
-		if err := disableIPv6(link.Name); err != nil {
-			return err
-		}
+		b.noIPv6(index)
 		b.address(index, *link)
 		b.up(index)
 		b.route(link.Gateway)
 	}
 	return b.send()
-}
-
-func disableIPv6(link string) error {
-	file, err := os.OpenFile("/proc/sys/net/ipv6/conf/"+link+"/disable_ipv6", os.O_WRONLY, 0)
-	if os.IsNotExist(err) {
-		return nil // a kernel without IPv6
-	}
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	_, err = file.WriteString("1")
-	return err
 }
 
 func linkIndex(name string) (uint32, error) {
@@ -70,6 +55,7 @@ func linkIndex(name string) (uint32, error) {
 type batch struct {
 	b        []byte
 	sequence uint32
+	ipv6     uint32 // the request that a kernel without IPv6 refuses
 }
 
 func (b *batch) request(kind uint16, flags uint16, body []byte) {
@@ -90,6 +76,21 @@ func (b *batch) up(index uint32) {
 	b.request(unix.RTM_NEWLINK, 0, body)
 }
 
+// noAddress is IN6_ADDR_GEN_MODE_NONE of linux/if_link.h.
+const noAddress = 1
+
+// noIPv6 keeps the link from making itself an address. Writing disable_ipv6
+// would come to the same, but waits for the kernel's one lock of all links by
+// spinning: in a burst of starts that was 9 % of all CPU.
+func (b *batch) noIPv6(index uint32) {
+	body := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(body[4:], index)
+	mode := attribute(nil, unix.IFLA_INET6_ADDR_GEN_MODE, []byte{noAddress})
+	body = attribute(body, unix.IFLA_AF_SPEC, attribute(nil, unix.AF_INET6, mode))
+	b.request(unix.RTM_SETLINK, 0, body)
+	b.ipv6 = b.sequence
+}
+
 func (b *batch) address(index uint32, link initproto.Link) {
 	body := make([]byte, unix.SizeofIfAddrmsg)
 	body[0], body[1] = unix.AF_INET, link.Prefix
@@ -106,11 +107,12 @@ func (b *batch) route(gateway [4]byte) {
 	b.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body)
 }
 
-// attribute appends a value whose size is a multiple of four, which all here are.
+// attribute appends a value, padded to four bytes.
 func attribute(body []byte, kind uint16, value []byte) []byte {
 	body = binary.NativeEndian.AppendUint16(body, uint16(unix.SizeofRtAttr+len(value)))
 	body = binary.NativeEndian.AppendUint16(body, kind)
-	return append(body, value...)
+	body = append(body, value...)
+	return append(body, make([]byte, -len(value)&3)...)
 }
 
 // send sends the batch and waits for as many acknowledgements; the first
@@ -139,8 +141,9 @@ func (b *batch) send() error {
 				continue
 			}
 			seen++
-			if code := int32(binary.NativeEndian.Uint32(a.Data)); code != 0 {
-				return &os.SyscallError{Syscall: "rtnetlink request " + strconv.Itoa(int(a.Header.Seq)), Err: unix.Errno(-code)}
+			code := unix.Errno(-int32(binary.NativeEndian.Uint32(a.Data)))
+			if code != 0 && !(code == unix.EAFNOSUPPORT && a.Header.Seq == b.ipv6) {
+				return &os.SyscallError{Syscall: "rtnetlink request " + strconv.Itoa(int(a.Header.Seq)), Err: code}
 			}
 		}
 	}

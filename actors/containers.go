@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"context"
+
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/messaging"
 )
@@ -23,6 +25,11 @@ type (
 		id     string
 		reason error
 	}
+	// prepareDue comes when no container was made for a while, foreseen and
+	// prepared on the way to one that is half made before it is asked for.
+	prepareDue struct{}
+	foreseen   struct{ slot uint32 }
+	prepared   struct{ err error }
 	// containersLeft asks to be told when no container is left.
 	containersLeft struct{ none func() }
 )
@@ -32,6 +39,9 @@ func (wantTurn) containers()         {}
 func (turnOver) containers()         {}
 func (containerOver) containers()    {}
 func (containerForsook) containers() {}
+func (prepareDue) containers()       {}
+func (foreseen) containers()         {}
+func (prepared) containers()         {}
 func (containersLeft) containers()   {}
 
 // containers supervises every container of the node and lets at most
@@ -44,6 +54,7 @@ type containers struct {
 	held    map[string]keptContainer
 	turns   map[string]bool // ids that are being made
 	waiting []wantTurn
+	prepare func() // cancels the preparation to come
 	none    []func()
 }
 
@@ -59,6 +70,12 @@ func (w *world) containersKind(p parts) kit.Kind[containersMessage] {
 	}}
 }
 
+// Up prepares the first container.
+func (s *containers) Up(c *kit.Context[containersMessage]) error {
+	s.prepareSoon(c)
+	return nil
+}
+
 func (s *containers) Receive(c *kit.Context[containersMessage], m containersMessage) error {
 	switch m := m.(type) {
 	case containerOrder:
@@ -67,7 +84,17 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 		s.waiting = append(s.waiting, m)
 		s.grant()
 	case turnOver:
-		s.endTurn(m.id)
+		s.endTurn(c, m.id)
+	case prepareDue:
+		s.parts.ledger.Tell(foresee{c.Self()})
+	case foreseen:
+		kit.Pipe(c, "prepare", func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, s.w.Kernel.Prepare(ctx, m.slot)
+		}, func(_ struct{}, err error) containersMessage { return prepared{err} })
+	case prepared:
+		if m.err != nil {
+			c.Log().Warn("the next container could not be prepared", "error", m.err)
+		}
 	case containerOver:
 		s.forget(c, m.id)
 	case containerForsook:
@@ -108,9 +135,22 @@ func (s *containers) grant() {
 	}
 }
 
-func (s *containers) endTurn(id string) {
+func (s *containers) endTurn(c *kit.Context[containersMessage], id string) {
 	delete(s.turns, id)
 	s.grant()
+	s.prepareSoon(c)
+}
+
+// prepareSoon prepares the next container once no other is being made: the one
+// just made has an application that is starting.
+func (s *containers) prepareSoon(c *kit.Context[containersMessage]) {
+	if s.prepare != nil {
+		s.prepare()
+	}
+	s.prepare = nil
+	if len(s.turns) == 0 {
+		s.prepare = c.After(s.w.Settings.PrepareAfter, prepareDue{})
+	}
 }
 
 func (s *containers) forget(c *kit.Context[containersMessage], id string) {
@@ -118,7 +158,7 @@ func (s *containers) forget(c *kit.Context[containersMessage], id string) {
 		kit.Stop(c, kept.ref)
 		delete(s.held, id)
 	}
-	s.endTurn(id)
+	s.endTurn(c, id)
 	s.tellNone()
 }
 
@@ -129,7 +169,7 @@ func (s *containers) forsake(c *kit.Context[containersMessage], m containerForso
 		return
 	}
 	delete(s.held, m.id)
-	s.endTurn(m.id)
+	s.endTurn(c, m.id)
 	s.w.tell(messaging.ActorGaveUp{NodeID: s.w.Node.ID, Actor: kept.ref.Path(), Reason: m.reason.Error(), At: c.Now()})
 	kept.owner(containerLost{})
 }

@@ -29,6 +29,9 @@ type (
 // forgotten by somebody, if it is there at two audits.
 type audit struct{ known map[string]bool }
 
+// foresee asks which slot will be the next to be promised.
+type foresee struct{ from kit.Ref[containersMessage] }
+
 // offer asks for an advertisement with what is left.
 type offer struct{ counts map[string]int }
 
@@ -36,6 +39,7 @@ func (reserve) ledger() {}
 func (release) ledger() {}
 func (free) ledger()    {}
 func (audit) ledger()   {}
+func (foresee) ledger() {}
 func (offer) ledger()   {}
 
 // ledger keeps the book.
@@ -61,6 +65,10 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 		l.w.book.free(m.container)
 	case audit:
 		l.audit(c, m.known)
+	case foresee:
+		if next, ok := l.w.book.slots.Next(); ok {
+			m.from.Tell(foreseen{next.Number})
+		}
 	case offer:
 		l.w.tell(messaging.Advertised{
 			NodeID: l.w.Node.ID, Stacks: l.w.Stacks, Zone: l.w.Zone, ApplicationCount: m.counts,

@@ -17,6 +17,9 @@ type Kernel interface {
 	// Create makes the container and starts job in it in the same round trip.
 	// On error nothing of it is left.
 	Create(ctx context.Context, spec isolation.Spec, job *isolation.Job) (isolation.Status, error)
+	// Prepare makes ready what the next container can be given before it is
+	// known, for the slot that it will have. It may be called for nothing.
+	Prepare(ctx context.Context, slot uint32) error
 	// Adopt takes hold of a container that lives. isolation.ErrGone: its PID 1
 	// is dead, Wait still tells how jobs ended. isolation.ErrUnknown: there is
 	// no such container.

@@ -1,7 +1,7 @@
 // Command deacon-init is PID 1 of every container, and in its second mode the
 // launcher that clones such PID 1s for the agent.
 //
-//	deacon-init pid1 <container id>   descriptor 3: the gate
+//	deacon-init pid1 <slot>           descriptor 3: the gate
 //	deacon-init launcher              descriptor 3: the agent, 4: this program
 //
 // PID 1's life:

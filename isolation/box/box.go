@@ -50,6 +50,8 @@ type Box struct {
 
 	turns turns
 
+	spare spare
+
 	mu   sync.Mutex
 	live map[string]*container
 	// Notes say in words what this machine can't enforce and what was chosen
@@ -218,7 +220,7 @@ func (b *Box) Close() error {
 	for _, id := range ids {
 		b.let(id)
 	}
-	err := errors.Join(b.launcher.Close(), b.dev.Close())
+	err := errors.Join(b.spare.end(), b.launcher.Close(), b.dev.Close())
 	return errors.Join(err, b.disk.Close(), b.network.Close())
 }
 

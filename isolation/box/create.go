@@ -13,7 +13,6 @@ import (
 	"github.com/deacon-agent/deacon/isolation/disk"
 	"github.com/deacon-agent/deacon/isolation/initclient"
 	"github.com/deacon-agent/deacon/isolation/initproto"
-	"github.com/deacon-agent/deacon/isolation/launcher"
 	"github.com/deacon-agent/deacon/isolation/network"
 	"github.com/deacon-agent/deacon/isolation/rootfs"
 	"github.com/deacon-agent/deacon/isolation/slot"
@@ -32,10 +31,7 @@ type construction struct {
 	undo  isolation.Undo
 	watch *stopwatch
 
-	gate     *initclient.Gate
-	born     launcher.Born
-	netns    *os.File
-	userns   *os.File
+	gated    gated
 	group    cgroup.Group
 	area     disk.Area
 	root     *os.File
@@ -151,29 +147,20 @@ func together(acts ...func() error) error {
 	return group.Wait()
 }
 
-func (c *construction) clone(ctx context.Context, intended *milestone) error {
-	l, err := c.box.ensureLauncher()
-	if err != nil {
-		return err
+// clone takes the PID 1 that was prepared for the slot, or makes one.
+func (c *construction) clone(ctx context.Context, intended *milestone) (err error) {
+	if prepared, ok := c.box.spare.take(c.slot.Number); ok {
+		c.gated = prepared
+		return nil
 	}
-	if c.gate, err = initclient.NewGate(); err != nil {
-		return err
-	}
-	defer c.gate.ClosePeer()
 	// On v2 PID 1 is born in a group of the container's, so that comes first.
 	join, err := c.initJoin(intended)
 	if err != nil {
 		return err
 	}
 	defer join.Close()
-	c.born, err = l.Clone(ctx, launcher.Request{
-		Name: c.spec.ID, UIDBase: c.box.config.Plan.UID(c.slot.Number), Size: slot.UIDsPerSlot,
-		Gate: c.gate.Peer(), Cgroup: join.Dir,
-	})
-	if err != nil {
-		return err
-	}
-	return c.openNamespaces()
+	c.gated, err = c.box.clone(ctx, c.slot.Number, join.Dir)
+	return err
 }
 
 func (c *construction) initJoin(intended *milestone) (cgroup.Join, error) {
@@ -188,23 +175,6 @@ func (c *construction) initJoin(intended *milestone) (cgroup.Join, error) {
 		return cgroup.Join{}, err
 	}
 	return group.InitJoin()
-}
-
-// openNamespaces takes hold of PID 1's namespaces by its pid, and makes sure
-// afterwards that the pid was still its own.
-func (c *construction) openNamespaces() (err error) {
-	dir := fmt.Sprintf("/proc/%d/ns/", c.born.PID)
-	if c.netns, err = os.Open(dir + "net"); err != nil {
-		return err
-	}
-	if c.userns, err = os.Open(dir + "user"); err != nil {
-		return err
-	}
-	dead, err := waitDeath(int(c.born.PIDFD.Fd()), 0)
-	if err == nil && dead {
-		err = initclient.ErrAtGate
-	}
-	return err
 }
 
 func (c *construction) createGroups() (cgroup.Group, error) {
@@ -241,13 +211,13 @@ func (c *construction) ownerOf(job isolation.Job) int {
 }
 
 func (c *construction) attach(ctx context.Context) error {
-	return c.box.network.Attach(ctx, c.box.attachment(c.spec), c.netns)
+	return c.box.network.Attach(ctx, c.box.attachment(c.spec), c.gated.netns)
 }
 
 // mount makes every mount that PID 1 is to attach.
 func (c *construction) mount() (err error) {
 	for _, path := range c.spec.Rootfs.Layers {
-		layer, err := rootfs.Layer(path, c.userns, true)
+		layer, err := rootfs.Layer(path, c.gated.userns, true)
 		if err != nil {
 			return err
 		}
@@ -259,7 +229,7 @@ func (c *construction) mount() (err error) {
 	for _, bind := range c.spec.Rootfs.Binds {
 		var userns *os.File
 		if bind.Shifted {
-			userns = c.userns
+			userns = c.gated.userns
 		}
 		mount, err := rootfs.Layer(bind.Source, userns, bind.ReadOnly)
 		if err != nil {
@@ -301,7 +271,7 @@ func (c *construction) open(ctx context.Context, job *isolation.Job) error {
 		setup.Job = &encoded
 		files = append(files, c.files.list()...)
 	}
-	c.started, err = c.gate.Open(ctx, setup, files)
+	c.started, err = c.gated.gate.Open(ctx, setup, files)
 	return err
 }
 
@@ -333,15 +303,14 @@ func (c *construction) finish(ctx context.Context) (isolation.Status, error) {
 	return status, nil
 }
 
-// close lets go of what PID 1 has its own copies of; it may be repeated. The layers come last and
-// not before the container runs: the end of a detached mount is a grace period.
+// close lets go of what PID 1 has its own copies of; it may be repeated. The
+// layers come last and not before the container runs: the end of a detached
+// mount is a grace period.
 func (c *construction) close() {
-	if c.gate != nil {
-		c.gate.Close()
-	}
+	c.gated.close()
 	c.area.Close()
 	c.files.close()
-	closeAll(append(c.binds, c.born.PIDFD, c.netns, c.userns, c.root, c.dev, c.listener))
+	closeAll(append(c.binds, c.root, c.dev, c.listener))
 	go closeAll(c.layers)
 	c.layers = nil
 }
@@ -358,8 +327,8 @@ func closeAll(files []*os.File) {
 // removed. It is done to the end also where the caller's context is over.
 func (c *construction) abandon() error {
 	var failed error
-	if c.born.PIDFD != nil {
-		failed = killAndWait(int(c.born.PIDFD.Fd()))
+	if c.gated.born.PIDFD != nil {
+		failed = killAndWait(int(c.gated.born.PIDFD.Fd()))
 	}
 	// The link stays for as long as we hold its namespace. A PID 1 that the
 	// launcher makes after we gave up finds its gate closed and goes by itself.

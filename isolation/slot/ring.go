@@ -36,6 +36,19 @@ func (r *Ring) Lease() (uint32, bool) {
 	return 0, false
 }
 
+// Next is the number that Lease will hand out; false when all are held.
+func (r *Ring) Next() (uint32, bool) {
+	for n := r.fresh; n <= r.last; n++ {
+		if !r.held[n] {
+			return n, true
+		}
+	}
+	if len(r.rested) > 0 {
+		return r.rested[0], true
+	}
+	return 0, false
+}
+
 // Claim takes a given number: one that a recovered container holds, or that a
 // client asked for. False when it is held or outside the range.
 func (r *Ring) Claim(n uint32) bool {
@@ -84,6 +97,15 @@ func (s *Slots) Lease() (Slot, bool) {
 	}
 	s.epochs[n]++
 	return Slot{Number: n, Epoch: s.epochs[n]}, true
+}
+
+// Next is the slot that Lease will hand out; false when none is free.
+func (s *Slots) Next() (Slot, bool) {
+	n, ok := s.ring.Next()
+	if !ok {
+		return Slot{}, false
+	}
+	return Slot{Number: n, Epoch: s.epochs[n] + 1}, true
 }
 
 // Claim takes the very slot of a recovered container.

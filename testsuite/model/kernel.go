@@ -87,6 +87,9 @@ func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation
 	return k.status(c), nil
 }
 
+// Prepare has nothing to prepare.
+func (k *Kernel) Prepare(context.Context, uint32) error { return k.fault("prepare", "") }
+
 func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

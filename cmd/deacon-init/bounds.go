@@ -26,22 +26,28 @@ const blockSize = 4096
 // OutputMax bytes is punched out, so the file's end stays where the job, the
 // agent and everybody's offsets expect it.
 //
+// A job's files are bounded for as long as the container lives, because what a
+// job started may write after its end. So only the folder is held open.
+//
 // It hears of writes by dnotify and not by inotify: the end of a process that
 // has an inotify descriptor waits 7 to 25 ms for the kernel to be done with its
 // watches, and PID 1's end is what a destroy waits for.
 type bounds struct {
-	files   []*bounded
-	folders []*os.File // one for each job
-	wrote   chan os.Signal
-	deaf    bool // the kernel doesn't tell of writes
-	timer   *time.Timer
+	jobs  []*bounded
+	wrote chan os.Signal
+	deaf  bool // the kernel doesn't tell of writes
+	timer *time.Timer
 }
 
+// bounded is one job's output.
 type bounded struct {
-	file    *os.File
+	folder  *os.File
 	max     int64
-	punched int64 // everything before it is gone
+	punched [len(outputNames)]int64 // everything before it is gone
 }
+
+// outputNames are the files in the folder.
+var outputNames = [...]string{"stdout", "stderr"}
 
 // written is ready when the kernel told of a write.
 func (b *bounds) written() <-chan os.Signal {
@@ -59,21 +65,18 @@ func (b *bounds) due() <-chan time.Time {
 	return b.timer.C
 }
 
-// watchOutput takes a job's output files over, and the folder that they are
-// in. A bound of 0 is none.
-func (c *container) watchOutput(files []*os.File, folder *os.File, most int64) {
+// watchOutput takes the folder of a job's output files over. A bound of 0 is
+// none.
+func (c *container) watchOutput(folder *os.File, most int64) {
 	if most <= 0 {
-		closeAll(append(files, folder))
+		folder.Close()
 		return
 	}
 	if c.bounds == nil {
 		c.bounds = &bounds{wrote: make(chan os.Signal, 1), timer: time.NewTimer(boundEvery)}
 		signal.Notify(c.bounds.wrote, unix.SIGIO)
 	}
-	for _, file := range files {
-		c.bounds.files = append(c.bounds.files, &bounded{file: file, max: most})
-	}
-	c.bounds.folders = append(c.bounds.folders, folder)
+	c.bounds.jobs = append(c.bounds.jobs, &bounded{folder: folder, max: most})
 	// The first look watches: the job runs already, and may have written.
 	c.bounds.soon()
 }
@@ -84,33 +87,38 @@ func (b *bounds) soon() { b.timer.Reset(boundEvery) }
 // PID 1 five times a second, not once a line. It asks before it looks, so that
 // no write is missed.
 func (b *bounds) look() {
-	for _, folder := range b.folders {
-		if _, err := unix.FcntlInt(folder.Fd(), unix.F_NOTIFY, notifyModify); err != nil {
+	for _, j := range b.jobs {
+		if _, err := unix.FcntlInt(j.folder.Fd(), unix.F_NOTIFY, notifyModify); err != nil {
 			b.deaf = true
 		}
-	}
-	for _, f := range b.files {
-		f.apply()
+		for i, name := range outputNames {
+			j.apply(i, name)
+		}
 	}
 	if b.deaf {
 		b.timer.Reset(pollEvery)
 	}
 }
 
-func (f *bounded) apply() {
+func (j *bounded) apply(i int, name string) {
+	file, err := unix.Openat(int(j.folder.Fd()), name, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(file)
 	var st unix.Stat_t
-	if unix.Fstat(int(f.file.Fd()), &st) != nil {
+	if unix.Fstat(file, &st) != nil {
 		return
 	}
-	if st.Size < f.punched {
-		f.punched = 0 // the job truncated its own file
+	if st.Size < j.punched[i] {
+		j.punched[i] = 0 // the job truncated its own file
 	}
-	until := (st.Size - f.max) / blockSize * blockSize
-	if until <= f.punched {
+	until := (st.Size - j.max) / blockSize * blockSize
+	if until <= j.punched[i] {
 		return
 	}
-	err := unix.Fallocate(int(f.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, f.punched, until-f.punched)
-	if err == nil {
-		f.punched = until
+	const punch = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	if unix.Fallocate(file, punch, j.punched[i], until-j.punched[i]) == nil {
+		j.punched[i] = until
 	}
 }

@@ -43,8 +43,8 @@ func (c *container) spawn(j initproto.Job, files []*os.File) (initproto.Started,
 	limitProcess(pid, j)
 	writePidFile(j, pid)
 	c.jobs = append(c.jobs, &job{number: j.Number, pid: pid, record: files[3]})
-	c.watchOutput(files[1:3], files[4], int64(j.OutputMax))
-	files[0].Close()
+	c.watchOutput(files[4], int64(j.OutputMax))
+	closeAll(files[:3])
 	return initproto.Started{Number: j.Number, PID: uint32(pid)}, nil
 }
 
@@ -145,26 +145,27 @@ func rlimits(j initproto.Job) map[int]uint64 {
 	return map[int]uint64{unix.RLIMIT_NOFILE: j.Files, unix.RLIMIT_NPROC: j.Procs}
 }
 
-// lowerLimits gives PID 1 the job's soft limits for as long as the fork takes,
-// so that the job never runs a moment without them. A hard limit lowered here
-// could never be raised again for the next job; limitProcess sets the job's.
+// forkFiles is how many descriptors a fork needs beside those that are open.
+const forkFiles = 16
+
+// lowerLimits gives PID 1 the job's soft limit of files for as long as the fork
+// takes, so that the job never runs a moment without it. A hard limit lowered
+// here could never be raised again for the next job; limitProcess sets the
+// job's. PID 1 itself has to live with it, so it is never below what it has
+// open. That is why processes are not limited here: PID 1's own threads, and
+// all of the container's root, count against that limit.
 func lowerLimits(j initproto.Job) (restore func()) {
-	var restores []func()
-	for resource, limit := range rlimits(j) {
-		var now syscall.Rlimit
-		if limit == 0 || syscall.Getrlimit(resource, &now) != nil {
-			continue
-		}
-		// syscall's own function: after it the runtime no longer gives a child
-		// the limit of files that this process was started with.
-		syscall.Setrlimit(resource, &syscall.Rlimit{Cur: min(limit, now.Max), Max: now.Max})
-		restores = append(restores, func() { syscall.Setrlimit(resource, &now) })
+	var now syscall.Rlimit
+	next, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0) // the lowest that is free
+	if err != nil || j.Files == 0 || syscall.Getrlimit(unix.RLIMIT_NOFILE, &now) != nil {
+		return func() {}
 	}
-	return func() {
-		for _, restore := range restores {
-			restore()
-		}
-	}
+	unix.Close(next)
+	// syscall's own function: after it the runtime no longer gives a child
+	// the limit of files that this process was started with.
+	soft := min(max(j.Files, uint64(next+forkFiles)), now.Max)
+	syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: soft, Max: now.Max})
+	return func() { syscall.Setrlimit(unix.RLIMIT_NOFILE, &now) }
 }
 
 // limitProcess makes the job's limits hard ones, from outside, a few

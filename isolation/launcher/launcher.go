@@ -60,12 +60,16 @@ type answer struct {
 
 // Start runs a launcher from a sealed copy of the program: no container can
 // write to what later containers are made from.
-func Start(config Config) (_ *Launcher, err error) {
+func Start(config Config) (*Launcher, error) {
 	program, err := seal(config.Init)
 	if err != nil {
 		return nil, fmt.Errorf("launcher: copy %s: %w", config.Init, err)
 	}
 	defer program.Close()
+	return startProgram(program, config.Join)
+}
+
+func startProgram(program *os.File, join []*os.File) (*Launcher, error) {
 	conn, peer, err := packet.Pair()
 	if err != nil {
 		return nil, fmt.Errorf("launcher: %w", err)
@@ -77,7 +81,7 @@ func Start(config Config) (_ *Launcher, err error) {
 	l.process.Dir = "/"
 	l.process.Env = []string{"GOMAXPROCS=1"}
 	l.process.ExtraFiles = []*os.File{peer, program}
-	if err := startInside(l.process, config.Join); err != nil {
+	if err := startInside(l.process, join); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("launcher: start: %w", err)
 	}

@@ -225,3 +225,54 @@ func TestAMissingProgramIsNamed(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+// Clone is what a start pays; StageOne what it would pay if each had a small
+// process of its own to clone from, less the copy of the program, which would
+// be made once.
+func BenchmarkClone(b *testing.B) {
+	l, err := Start(Config{Init: rig.Binary(b, "deacon-init")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	for range b.N {
+		benchClone(b, l)
+	}
+}
+
+func BenchmarkStageOne(b *testing.B) {
+	for range b.N {
+		b.StopTimer()
+		program, err := seal(rig.Binary(b, "deacon-init"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		l, err := startProgram(program, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		benchClone(b, l)
+		b.StopTimer()
+		l.Close()
+		program.Close()
+		b.StartTimer()
+	}
+}
+
+// benchClone leaves the machine idle before each clone, as starts do.
+func benchClone(b *testing.B, l *Launcher) {
+	b.Helper()
+	c, err := clone(b.Context(), l, "abcdefghijk")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	c.gate.Close()
+	if !c.dies() {
+		b.Fatal("it stays")
+	}
+	c.PIDFD.Close()
+	time.Sleep(20 * time.Millisecond)
+	b.StartTimer()
+}

@@ -37,7 +37,7 @@ var attempts = map[string]string{
 	"trace PID 1":                `call(101, 16, 1, 0, 0)`,
 	"read PID 1's memory":        `open("/proc/1/mem", "rb")`,
 	"see PID 1's root":           `os.listdir("/proc/1/root/")`,
-	"take PID 1's descriptors":   `[os.open("/proc/1/fd/" + fd, os.O_RDONLY) for fd in os.listdir("/proc/1/fd")]; assert os.listdir("/proc/1/fd")`,
+	"take PID 1's descriptors":   `fds = os.listdir("/proc/1/fd"); assert fds; os.open("/proc/1/fd/" + fds[0], os.O_RDONLY)`,
 	"copy PID 1's descriptors":   `call(438, os.pidfd_open(1), 0, 0)`,
 	"read PID 1's environment":   `assert len(open("/proc/1/environ").read()) > 0`,
 	"kill PID 1":                 `[os.kill(1, s) for s in (9, 19)]; gone = not os.path.exists("/proc/1"); assert gone`,

@@ -19,7 +19,8 @@ var devices = []struct {
 // the container's own file systems on the folders.
 var (
 	devLinks = map[string]string{
-		"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+		"ptmx": "pts/ptmx", "fd": "/proc/self/fd",
+		"stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
 	}
 	devFolders = []string{"pts", "shm", "mqueue"}
 )

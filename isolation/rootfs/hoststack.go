@@ -105,11 +105,12 @@ func etcFiles(dns []netip.Addr) []entry {
 			"daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n" +
 			fmt.Sprintf("vcap:x:%d:%d:vcap:/home/vcap:/bin/bash\n", VcapID, VcapID) +
 			"nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-		"group":         fmt.Sprintf("root:x:0:\ndaemon:x:1:\ntty:x:5:\nvcap:x:%d:\nnogroup:x:65534:\n", VcapID),
-		"hosts":         "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
-		"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n",
-		"host.conf":     "multi on\n",
-		"resolv.conf":   resolvers.String(),
+		"group": fmt.Sprintf("root:x:0:\ndaemon:x:1:\ntty:x:5:\nvcap:x:%d:\nnogroup:x:65534:\n", VcapID),
+		"hosts": "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
+		"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n" +
+			"networks: files\nprotocols: files\nservices: files\n",
+		"host.conf":   "multi on\n",
+		"resolv.conf": resolvers.String(),
 	}
 	var entries []entry
 	for name, body := range files {

@@ -50,7 +50,11 @@ func runInside() int {
 	self.Env = append(os.Environ(), insideEnv+"=1")
 	self.Stdin, self.Stdout, self.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// The mount namespace lets /sys show the new network namespace's links.
-	self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS}
+	// A test run that is killed takes the tests with it.
+	self.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL,
+	}
+	runtime.LockOSThread() // the signal is sent when the thread ends that started it
 	err := self.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
@@ -164,11 +168,18 @@ func (o *Outside) Do(f func() error) error {
 }
 
 // onOwnThread runs f on an OS thread that is thrown away afterwards: it is
-// never unlocked, so a thread in the wrong namespace serves nobody else.
+// never unlocked, so a thread in the wrong namespace serves nobody else. The
+// first thread can't be thrown away, and it is what /proc/self shows: where the
+// scheduler gives us that one, it is held while another does the work.
 func onOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			defer runtime.UnlockOSThread()
+			done <- onOwnThread(f)
+			return
+		}
 		done <- f()
 	}()
 	return <-done

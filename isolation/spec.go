@@ -108,7 +108,7 @@ type PortSpan struct {
 // Job is one process tree in a container, started by PID 1 on request.
 type Job struct {
 	Number  uint32   `json:"number"`   // unique in the container, from 1
-	Argv    []string `json:"argv"`     // Argv[0] is a path inside the container
+	Argv    []string `json:"argv"`     // Argv[0] is a path inside the container, or a name in Env's PATH
 	Env     []string `json:"env"`      // K=V, the whole environment
 	Dir     string   `json:"dir"`      // working directory inside the container
 	User    User     `json:"user"`     //
@@ -116,6 +116,9 @@ type Job struct {
 	Files   uint64   `json:"files"`    // RLIMIT_NOFILE, 0: as inherited
 	Procs   uint64   `json:"procs"`    // RLIMIT_NPROC, 0: as inherited
 	PidFile string   `json:"pid_file"` // the job's pid, appended as one line; empty: none
+	// Fallback is run instead where Argv can't be executed, in the same way
+	// otherwise: a shell, which says why not, or can make something of it.
+	Fallback []string `json:"fallback,omitempty"`
 	// OutputMax bounds each of the job's two output files, in bytes; PID 1
 	// punches out what is older. 0: the node's default.
 	OutputMax int64 `json:"output_max"`

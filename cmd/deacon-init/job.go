@@ -36,12 +36,15 @@ func (c *container) spawn(j initproto.Job, files []*os.File) (initproto.Started,
 			return refused("read the request", "job "+strconv.Itoa(int(j.Number))+" exists")
 		}
 	}
+	pidFile := openPidFile(j)
 	pid, step, err := c.fork(j, files)
+	if err == nil {
+		limitProcess(pid, j)
+	}
+	writePid(pidFile, pid)
 	if err != nil {
 		return refused(step, err.Error())
 	}
-	limitProcess(pid, j)
-	writePidFile(j, pid)
 	c.jobs = append(c.jobs, &job{number: j.Number, pid: pid, record: files[3]})
 	c.watchOutput(files[4], int64(j.OutputMax))
 	closeAll(files[:3])
@@ -72,8 +75,13 @@ func (c *container) fork(j initproto.Job, files []*os.File) (int, string, error)
 			done <- forked{step: step, err: err}
 			return
 		}
-		pid, err := syscall.ForkExec(j.Argv[0], j.Argv, c.jobAttributes(j, files))
-		done <- forked{pid: pid, step: "execute " + j.Argv[0], err: err}
+		argv := j.Argv
+		pid, err := execute(argv, c.jobAttributes(j, files))
+		if err != nil && len(j.Fallback) > 0 {
+			argv = j.Fallback
+			pid, err = execute(argv, c.jobAttributes(j, files))
+		}
+		done <- forked{pid: pid, step: "execute " + argv[0], err: err}
 	}()
 	result := <-done
 	return result.pid, result.step, result.err
@@ -184,21 +192,32 @@ func limitProcess(pid int, j initproto.Job) {
 	}
 }
 
-// writePidFile appends the pid, as the start script's `echo $$ >>` would.
-func writePidFile(j initproto.Job, pid int) {
+// openPidFile makes sure of the file before the job runs, as the start script's
+// `echo $$ >>` would; -1: there is none.
+func openPidFile(j initproto.Job) int {
 	if j.PidFile == "" {
-		return
+		return -1
 	}
 	// Never through a link and never waiting for a reader: the folder is the
 	// application's own.
 	fd, err := unix.Open(j.PidFile, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|
 		unix.O_CLOEXEC, 0o666&^j.Umask)
 	if err != nil {
+		return -1
+	}
+	unix.Fchown(fd, int(j.UID), int(j.GID))
+	return fd
+}
+
+// writePid appends the pid, at once after the fork. 0 is none.
+func writePid(fd, pid int) {
+	if fd < 0 {
 		return
 	}
-	defer unix.Close(fd)
-	unix.Fchown(fd, int(j.UID), int(j.GID))
-	unix.Write(fd, []byte(strconv.Itoa(pid)+"\n"))
+	if pid > 0 {
+		unix.Write(fd, []byte(strconv.Itoa(pid)+"\n"))
+	}
+	unix.Close(fd)
 }
 
 // ended notes how a job's first process ended, on disk before anybody hears of it.

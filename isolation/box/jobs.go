@@ -24,6 +24,7 @@ func (b *Box) encodeJob(job isolation.Job) initproto.Job {
 		Number: job.Number, Argv: job.Argv, Env: job.Env, Dir: job.Dir,
 		UID: job.User.UID, GID: job.User.GID, Groups: job.User.Groups, Umask: job.Umask,
 		Files: job.Files, Procs: job.Procs, PidFile: job.PidFile, OutputMax: uint64(max(most, 0)),
+		Fallback: job.Fallback,
 	}
 }
 

@@ -14,6 +14,7 @@ type Job struct {
 	Procs     uint64 // RLIMIT_NPROC; 0: as inherited
 	PidFile   string
 	OutputMax uint64 // bytes kept of each output file; 0: all
+	Fallback  []string
 }
 
 const (
@@ -29,6 +30,7 @@ const (
 	jobProcs     = 10
 	jobPidFile   = 11
 	jobOutputMax = 12
+	jobFallback  = 13
 )
 
 func (j Job) fields() []byte {
@@ -48,6 +50,7 @@ func (j Job) fields() []byte {
 	w.uint(jobProcs, j.Procs)
 	w.string(jobPidFile, j.PidFile)
 	w.uint(jobOutputMax, j.OutputMax)
+	w.strings(jobFallback, j.Fallback)
 	return w.b
 }
 
@@ -79,6 +82,8 @@ func decodeJob(fields []byte) (*Job, error) {
 			j.PidFile = string(f.value)
 		case jobOutputMax:
 			j.OutputMax = f.uint()
+		case jobFallback:
+			j.Fallback = append(j.Fallback, string(f.value))
 		}
 	})
 	if err == nil && (j.Number == 0 || len(j.Argv) == 0) {

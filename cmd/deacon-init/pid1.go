@@ -23,6 +23,7 @@ func pid1() {
 	if err != nil {
 		os.Exit(1)
 	}
+	populate()
 	message, files, err := gate.Receive()
 	if err != nil {
 		os.Exit(0) // end of file: the agent died before it had anything to lose

@@ -128,7 +128,12 @@ func (b *Box) openRootfs(undo *isolation.Undo) (err error) {
 		return err
 	}
 	undo.Push("device template", b.dev.Close)
-	return nil
+	// Every container's mounts are copies of detached ones.
+	probe, err := rootfs.Clone(b.dev)
+	if err != nil {
+		return fmt.Errorf("this kernel can't copy a detached mount, Linux 6.15 or later is needed: %w", err)
+	}
+	return probe.Close()
 }
 
 func (b *Box) openNetwork(undo *isolation.Undo) (err error) {

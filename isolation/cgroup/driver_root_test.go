@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,12 +62,23 @@ func create(t *testing.T, d Driver, name string) Group {
 // with the test.
 func run(t *testing.T, g Group, argv ...string) *exec.Cmd {
 	t.Helper()
+	return start(t, g, exec.Command(argv[0], argv[1:]...))
+}
+
+// eater is this program, which then eats.
+func eater(variable string, mib int) *exec.Cmd {
+	process := exec.Command("/proc/self/exe")
+	process.Env = []string{fmt.Sprint(variable, "=", mib)}
+	return process
+}
+
+func start(t *testing.T, g Group, process *exec.Cmd) *exec.Cmd {
+	t.Helper()
 	join, err := g.JobJoin()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer join.Close()
-	process := exec.Command(argv[0], argv[1:]...)
 	done := make(chan error, 1)
 	go func() { done <- startIn(join, process) }()
 	if err := <-done; err != nil {
@@ -175,7 +187,7 @@ func TestGroupsAreFoundAndRemovedAndRemovedAgain(t *testing.T) {
 
 func TestAProcessIsInsideFromTheStartAndIsCounted(t *testing.T) {
 	g := create(t, driver(t), "s1.1")
-	process := run(t, g, "/usr/bin/python3", "-c", "x = bytearray(8 << 20); import time; time.sleep(300)")
+	process := start(t, g, eater(eaterEnv, 8))
 	if pids := inside(t, g); !slices.Equal(pids, []int{process.Process.Pid}) {
 		t.Errorf("inside are %v; want %d", pids, process.Process.Pid)
 	}
@@ -186,7 +198,7 @@ func TestAProcessIsInsideFromTheStartAndIsCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if usage.Pids != 1 || usage.MemoryBytes < 8<<20 || usage.CPU <= 0 || usage.OOMKills != 0 {
+	if usage.Pids < 1 || usage.MemoryBytes < 8<<20 || usage.CPU <= 0 || usage.OOMKills != 0 {
 		t.Errorf("usage is %+v", usage)
 	}
 	if inits, err := driverOf(g).Inits(); err != nil || slices.Contains(inits, process.Process.Pid) {
@@ -201,12 +213,32 @@ func driverOf(g Group) Driver {
 	return &v2{parent: filepath.Dir(g.(*v2Group).dir)}
 }
 
-// eat takes more memory than the group has, in a child, and lives on itself.
-const eat = `import os
-if os.fork() == 0:
-    x = bytearray(100 << 20)
-os.wait()
-import time; time.sleep(300)`
+// eaterEnv makes the test program one that takes memory: as many MiB as it
+// says, then it waits to be killed. With childEnv a child does, and the program
+// itself lives on after it. Machines on which these tests run may have no other
+// program that could.
+const (
+	eaterEnv = "DEACON_CGROUP_EATS"
+	childEnv = "DEACON_CGROUP_CHILD_EATS"
+)
+
+func TestMain(m *testing.M) {
+	if mib, err := strconv.Atoi(os.Getenv(childEnv)); err == nil {
+		child := exec.Command("/proc/self/exe")
+		child.Env = []string{fmt.Sprint(eaterEnv, "=", mib)}
+		child.Run()
+		select {}
+	}
+	if mib, err := strconv.Atoi(os.Getenv(eaterEnv)); err == nil {
+		food := make([]byte, mib<<20)
+		for i := 0; i < len(food); i += 4096 {
+			food[i] = 1
+		}
+		time.Sleep(time.Hour)
+		runtime.KeepAlive(food)
+	}
+	os.Exit(m.Run())
+}
 
 func TestAKillForWantOfMemoryIsToldAndCounted(t *testing.T) {
 	g := create(t, driver(t), "s1.1")
@@ -218,7 +250,7 @@ func TestAKillForWantOfMemoryIsToldAndCounted(t *testing.T) {
 		}
 		told <- err
 	}()
-	run(t, g, "/usr/bin/python3", "-c", eat)
+	start(t, g, eater(childEnv, 100))
 	if err := <-told; err != nil {
 		t.Fatal(err)
 	}

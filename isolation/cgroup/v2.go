@@ -185,9 +185,13 @@ func (g *v2Group) WaitOOM(ctx context.Context, seen uint64) (uint64, error) {
 	}
 	notify := os.NewFile(uintptr(fd), "oom event")
 	defer notify.Close()
-	path := filepath.Join(g.jobs(), "memory.events")
-	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_MODIFY); err != nil {
-		return 0, fmt.Errorf("cgroup: watch %s: %w", path, err)
+	// The group's own end is seen from the folder above it.
+	for path, events := range map[string]uint32{
+		filepath.Join(g.jobs(), "memory.events"): unix.IN_MODIFY, g.dir: unix.IN_DELETE,
+	} {
+		if _, err := unix.InotifyAddWatch(fd, path, events); err != nil {
+			return 0, fmt.Errorf("cgroup: watch %s: %w", path, err)
+		}
 	}
 	stop := context.AfterFunc(ctx, func() { notify.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()

@@ -37,13 +37,19 @@ func launcher() {
 		if err != nil {
 			os.Exit(0) // the agent is gone, or as good as
 		}
-		answer, pidfd := cloneOne(message, files)
-		closeAll(files)
-		err = agent.Send(answer.Encode(), pidfd...)
-		closeAll(pidfd)
-		if err != nil {
-			os.Exit(0)
-		}
+		// One clone after the other, but nobody waits for another's exec: the
+		// agent bounds how many are under way.
+		go serveClone(agent, message, files)
+	}
+}
+
+func serveClone(agent *packet.Conn, message []byte, files []*os.File) {
+	answer, pidfd := cloneOne(message, files)
+	closeAll(files)
+	err := agent.Send(answer.Encode(), pidfd...)
+	closeAll(pidfd)
+	if err != nil {
+		os.Exit(0)
 	}
 }
 

@@ -21,8 +21,14 @@ const listenHost = "0.0.0.0"
 // startedForm is how the DEA's Ruby wrote a time.
 const startedForm = "2006-01-02 15:04:05 -0700"
 
-// setting is a variable and the shell text that its value is written as.
-type setting struct{ name, text string }
+// setting is a variable, its value, and what a script writes for the value.
+type setting struct{ name, value, text string }
+
+// foreign is a setting whose value comes from elsewhere and may hold anything.
+func foreign(name, value string) setting { return setting{name, value, escaped(value)} }
+
+// own is a setting whose value means nothing to a shell.
+func own(name, value string) setting { return setting{name, value, `"` + value + `"`} }
 
 // systemEnvironment is what the node itself tells an application, in the
 // wire's order (wire/dea.md d.1).
@@ -36,17 +42,17 @@ func systemEnvironment(p actors.Placement, start messaging.StartInstance, addres
 		return nil, err
 	}
 	list := []setting{
-		{"VCAP_APPLICATION", escaped(application)},
-		{"VCAP_SERVICES", escaped(services)},
-		{"MEMORY_LIMIT", fmt.Sprintf(`"%dm"`, start.Limits.MemoryMiB)},
+		foreign("VCAP_APPLICATION", application),
+		foreign("VCAP_SERVICES", services),
+		own("MEMORY_LIMIT", fmt.Sprintf("%dm", start.Limits.MemoryMiB)),
 	}
 	if len(start.Services) > 0 {
-		list = append(list, setting{"DATABASE_URL", escaped(databaseURL(start.Services))})
+		list = append(list, foreign("DATABASE_URL", databaseURL(start.Services)))
 	}
 	list = append(list,
-		setting{"HOME", `"$PWD/app"`},
-		setting{"TMPDIR", `"$PWD/tmp"`},
-		setting{"VCAP_APP_HOST", `"` + listenHost + `"`})
+		setting{"HOME", appFolder, `"$PWD/app"`},
+		setting{"TMPDIR", home + "/tmp", `"$PWD/tmp"`},
+		own("VCAP_APP_HOST", listenHost))
 	return append(list, placeSettings(p, start.Index, address)...), nil
 }
 
@@ -54,18 +60,17 @@ func systemEnvironment(p actors.Placement, start messaging.StartInstance, addres
 // nothing to say of it.
 func placeSettings(p actors.Placement, index int, address netip.Addr) []setting {
 	port := strconv.Itoa(int(p.Port))
-	number := setting{"CF_INSTANCE_INDEX", fmt.Sprintf(`"%d"`, index)}
-	host := setting{"CF_INSTANCE_IP", `"` + address.String() + `"`}
+	number, host := own("CF_INSTANCE_INDEX", strconv.Itoa(index)), own("CF_INSTANCE_IP", address.String())
 	if p.Port == 0 {
-		return []setting{number, host, {"CF_INSTANCE_PORTS", escaped("[]")}}
+		return []setting{number, host, foreign("CF_INSTANCE_PORTS", "[]")}
 	}
 	return []setting{
-		{"VCAP_APP_PORT", `"` + port + `"`},
-		{"PORT", `"` + port + `"`},
+		own("VCAP_APP_PORT", port),
+		own("PORT", port),
 		number, host,
-		{"CF_INSTANCE_PORT", `"` + port + `"`},
-		{"CF_INSTANCE_ADDR", `"` + netip.AddrPortFrom(address, p.Port).String() + `"`},
-		{"CF_INSTANCE_PORTS", escaped(`[{"external":` + port + `,"internal":` + port + `}]`)},
+		own("CF_INSTANCE_PORT", port),
+		own("CF_INSTANCE_ADDR", netip.AddrPortFrom(address, p.Port).String()),
+		foreign("CF_INSTANCE_PORTS", `[{"external":`+port+`,"internal":`+port+`}]`),
 	}
 }
 

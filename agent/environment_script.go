@@ -120,9 +120,9 @@ const (
 // over in pieces.
 func shellArgv(script string) []string {
 	if len(script) <= argumentMax {
-		return []string{"/bin/bash", "-c", script}
+		return []string{shellPath, "-c", script}
 	}
-	argv := []string{"/bin/bash", "-c", `IFS=; eval "unset IFS; set --; $*"`, "bash"}
+	argv := []string{shellPath, "-c", `IFS=; eval "unset IFS; set --; $*"`, "bash"}
 	for script != "" {
 		n := min(pieceMax, len(script))
 		for n < len(script) && !utf8.RuneStart(script[n]) {

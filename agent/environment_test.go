@@ -53,11 +53,49 @@ func (s sandbox) put(t *testing.T, name, body string, mode os.FileMode) {
 // run does what PID 1 would do with the job and returns its output.
 func (s sandbox) run(t tester, job isolation.Job) (stdout, stderr string, err error) {
 	t.Helper()
+	if job.PidFile != "" { // that PID 1 writes the pid is the box's test
+		if err := os.WriteFile(s.here([]string{job.PidFile})[0], []byte("1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stdout, stderr, err = s.execute(job.Argv, job)
+	if _, ran := errors.AsType[*exec.ExitError](err); err != nil && !ran && job.Fallback != nil {
+		return s.execute(job.Fallback, job)
+	}
+	return stdout, stderr, err
+}
+
+func (s sandbox) execute(argv []string, job isolation.Job) (stdout, stderr string, err error) {
+	argv, env := s.here(argv), s.here(job.Env)
 	var out, wrong strings.Builder
-	c := exec.Command(job.Argv[0], job.Argv[1:]...)
-	c.Env, c.Dir, c.Stdout, c.Stderr = job.Env, s.dir, &out, &wrong
+	c := &exec.Cmd{Path: argv[0], Args: argv, Env: env, Dir: s.here([]string{job.Dir})[0], Stdout: &out, Stderr: &wrong}
+	if !strings.Contains(argv[0], "/") {
+		c.Path = inPath(argv[0], env)
+	}
 	err = c.Run()
 	return out.String(), wrong.String(), err
+}
+
+// here moves /home/vcap into the sandbox.
+func (s sandbox) here(texts []string) []string {
+	var moved []string
+	for _, text := range texts {
+		moved = append(moved, strings.ReplaceAll(text, home, s.dir))
+	}
+	return moved
+}
+
+func inPath(name string, env []string) string {
+	for _, pair := range env {
+		path, found := strings.CutPrefix(pair, "PATH=")
+		for folder := range strings.SplitSeq(path, ":") {
+			info, err := os.Stat(folder + "/" + name)
+			if found && err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				return folder + "/" + name
+			}
+		}
+	}
+	return "/there/is/no/" + name
 }
 
 // environment runs the job, whose command must be printEnvironment, and
@@ -105,9 +143,17 @@ func newTestPlanner() *Planner {
 	})
 }
 
+// scripted is a droplet that is always started by the script.
+var scripted = actors.Droplet{Layer: "/d", ProfileScripts: true}
+
 func jobFor(t tester, start messaging.StartInstance) isolation.Job {
 	t.Helper()
-	_, job, err := newTestPlanner().Plan(placed(), start, actors.Droplet{Layer: "/d"})
+	return jobOf(t, start, scripted)
+}
+
+func jobOf(t tester, start messaging.StartInstance, d actors.Droplet) isolation.Job {
+	t.Helper()
+	_, job, err := newTestPlanner().Plan(placed(), start, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +172,12 @@ func TestTheScriptIsTheWires(t *testing.T) {
 }
 
 func TestTheProgramFindsTheWiresEnvironment(t *testing.T) {
+	for way, d := range map[string]actors.Droplet{"by the script": scripted, "direct": {Layer: "/d"}} {
+		t.Run(way, func(t *testing.T) { findsTheWiresEnvironment(t, d) })
+	}
+}
+
+func findsTheWiresEnvironment(t *testing.T, d actors.Droplet) {
 	s := newSandbox(t)
 	start := asked(messaging.Variable{Name: "MINE", Value: "$PORT"})
 	start.Services = []messaging.Service{
@@ -133,7 +185,7 @@ func TestTheProgramFindsTheWiresEnvironment(t *testing.T) {
 		{Name: "db", Label: "sql", Credentials: []byte(`{"uri":"mysql://u:p@h/d"}`), SyslogDrainURL: "syslog://x"},
 		{Name: "none", Label: "sql", Credentials: []byte("null")},
 	}
-	got := s.environment(t, jobFor(t, start))
+	got := s.environment(t, jobOf(t, start, d))
 	for name, want := range map[string]string{
 		"HOME": s.dir + "/app", "TMPDIR": s.dir + "/tmp", "PWD": s.dir + "/app", "USER": "vcap", "LANG": "C.UTF-8",
 		"PATH": searchPath, "PORT": "20007", "VCAP_APP_PORT": "20007", "VCAP_APP_HOST": "0.0.0.0", "MINE": "20007",
@@ -183,7 +235,7 @@ func TestVCAPApplicationIsTheMessagesUnderWhatTheNodeKnows(t *testing.T) {
 func TestWithoutAPortNothingIsSaidOfOne(t *testing.T) {
 	place := placed()
 	place.Port = 0
-	_, job, err := newTestPlanner().Plan(place, asked(), actors.Droplet{})
+	_, job, err := newTestPlanner().Plan(place, asked(), scripted)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 // What every application finds, whatever the message says.
 const (
 	home         = "/home/" + userName
+	appFolder    = home + "/app"
 	userName     = "vcap"
 	language     = "C.UTF-8"
 	searchPath   = "/usr/local/bin:/usr/bin:/bin"
@@ -148,13 +149,12 @@ func (p *Planner) job(place actors.Placement, start messaging.StartInstance, d a
 	if err := checkTexts(start); err != nil {
 		return isolation.Job{}, err
 	}
-	script, err := scriptFor(system, start, d)
+	how, err := order{system: system, user: start.Environment, command: start.StartCommand}.launch(d)
 	if err != nil {
 		return isolation.Job{}, err
 	}
-	env := []string{"LANG=" + language, "PATH=" + searchPath, "USER=" + userName}
 	job := isolation.Job{
-		Number: 1, Argv: shellArgv(script), Env: append(env, passedOn(start.Environment)...), Dir: home,
+		Number: 1, Argv: how.argv, Fallback: how.fallback, Env: how.env, Dir: how.dir, PidFile: how.pidFile,
 		User:  isolation.User{UID: rootfs.VcapID, GID: rootfs.VcapID},
 		Umask: ownUmask, Files: start.Limits.Files, Procs: uint64(p.config.Instance.Processes),
 		OutputMax: p.config.Instance.OutputMaxBytes,
@@ -162,30 +162,7 @@ func (p *Planner) job(place actors.Placement, start messaging.StartInstance, d a
 	if job.Files == 0 {
 		job.Files = filesDefault
 	}
-	if size := textSize(job); size > jobTextMax {
-		return isolation.Job{}, fmt.Errorf("the environment and the start command "+
-			"take %d bytes as a script, more than %d", size, jobTextMax)
-	}
 	return job, nil
-}
-
-// scriptFor chooses what is run: the message's command, the droplet's, or what
-// the first generation's droplets have instead.
-func scriptFor(system []setting, start messaging.StartInstance, d actors.Droplet) (string, error) {
-	command := start.StartCommand
-	if command == "" {
-		command = d.StartCommand
-	}
-	switch {
-	case command != "" && (len(command) > argumentMax || strings.ContainsRune(command, 0)):
-		return "", fmt.Errorf("the start command has %d bytes or a zero byte; "+
-			"%d bytes is the most", len(command), argumentMax)
-	case command != "":
-		return startScript(system, start.Environment, command), nil
-	case d.Startup:
-		return startupScript(system, start.Environment), nil
-	}
-	return "", actors.ErrNoStartCommand
 }
 
 // checkTexts refuses what no process can be given. The value isn't shown: it
@@ -201,14 +178,4 @@ func checkTexts(start messaging.StartInstance) error {
 		}
 	}
 	return nil
-}
-
-func textSize(job isolation.Job) int {
-	size := 0
-	for _, texts := range [][]string{job.Argv, job.Env} {
-		for _, text := range texts {
-			size += len(text)
-		}
-	}
-	return size
 }

@@ -31,8 +31,9 @@ func TestAnInstanceBecomesAContainerWithItsLimits(t *testing.T) {
 		t.Error("spec (-want +got):\n", diff)
 	}
 	job.Argv, job.Env = nil, nil
-	wantJob := isolation.Job{Number: 1, Dir: "/home/vcap", User: isolation.User{UID: 2000, GID: 2000}, Umask: 0o077,
-		Files: 2048, Procs: 512, OutputMax: 16 << 20}
+	wantJob := isolation.Job{Number: 1, Dir: "/home/vcap/app", PidFile: "/home/vcap/run.pid",
+		User: isolation.User{UID: 2000, GID: 2000}, Umask: 0o077, Files: 2048, Procs: 512, OutputMax: 16 << 20,
+		Fallback: []string{"/bin/bash", "-c", printEnvironment}}
 	if diff := cmp.Diff(wantJob, job); diff != "" {
 		t.Error("job (-want +got):\n", diff)
 	}

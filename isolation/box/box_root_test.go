@@ -44,6 +44,7 @@ func TestTheInsideIsTheContainersOwn(t *testing.T) {
 	for i, check := range []struct{ what, line, want string }{
 		{"user", "id -u; id -g; id -un", "2000\n2000\nvcap\n"},
 		{"host name", "hostname", spec.ID + "\n"},
+		{"its own name", "getent hosts $(hostname) | tr -s ' '", "10.254.0.2 " + spec.ID + "\n"},
 		{"processes", "set -- /proc/[0-9]*; echo $#", "2\n"}, // PID 1 and the shell
 		{"the node's processes", fmt.Sprintf("test -e /proc/%d && echo seen || echo hidden", hostPID), "hidden\n"},
 		{"capabilities", "grep CapEff /proc/self/status", "CapEff:\t0000000000000000\n"},

@@ -189,8 +189,14 @@ func (c *construction) makeGroups() (err error) {
 
 func (c *construction) makeArea() (err error) {
 	quota := disk.Quota{Bytes: c.spec.Limits.DiskBytes, Inodes: c.spec.Limits.DiskInodes}
-	c.area, err = c.box.disk.Create(c.box.config.Plan.Disk(c.slot), quota, c.box.config.Plan.UID(c.slot.Number))
-	return err
+	plan := c.box.config.Plan
+	uid := plan.UID(c.slot.Number)
+	if c.area, err = c.box.disk.Create(plan.Disk(c.slot), quota, uid); err != nil {
+		return err
+	}
+	return rootfs.WriteNames(c.area.Upper, uid, rootfs.Names{
+		Hostname: c.hostname(), Address: plan.PeerIP(c.slot.Number), DNS: c.spec.Network.DNS,
+	})
 }
 
 func (c *construction) openFiles(job *isolation.Job) (err error) {

@@ -96,10 +96,6 @@ func hostEntries(dns []netip.Addr) ([]entry, error) {
 
 // etcFiles are written here and hold nothing of the node but its resolvers.
 func etcFiles(dns []netip.Addr) []entry {
-	var resolvers strings.Builder
-	for _, server := range dns {
-		fmt.Fprintf(&resolvers, "nameserver %s\n", server)
-	}
 	files := map[string]string{
 		"passwd": "root:x:0:0:root:/root:/bin/sh\n" +
 			"daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n" +
@@ -110,7 +106,7 @@ func etcFiles(dns []netip.Addr) []entry {
 		"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n" +
 			"networks: files\nprotocols: files\nservices: files\n",
 		"host.conf":   "multi on\n",
-		"resolv.conf": resolvers.String(),
+		"resolv.conf": resolvConf(dns),
 	}
 	var entries []entry
 	for name, body := range files {

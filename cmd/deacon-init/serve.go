@@ -34,7 +34,8 @@ type event struct {
 func (c *container) serve() {
 	dead := make(chan os.Signal, 1)
 	signal.Notify(dead, unix.SIGCHLD)
-	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+	// Taken and dropped rather than ignored: what is ignored stays so in a job.
+	signal.Notify(make(chan os.Signal), unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	c.reap() // whatever ended before the signal was listened to
 	go c.accept()
 	for {

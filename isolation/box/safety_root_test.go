@@ -60,7 +60,7 @@ var attempts = map[string]string{
 	"read what is only root's":   `open("/secret/only-roots").read()`,
 	"read the node's passwords":  `open("/etc/shadow")`,
 	"connect to init.sock":       `[s for s in open("/proc/net/unix") if "init.sock" in s][0]`,
-	"raise the file limit":       `import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))`,
+	"raise the file limit":       `import resource, time; time.sleep(0.2); resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))`,
 	"fill the disk":              `f = open("/tmp/x", "wb"); [f.write(bytes(1 << 20)) for _ in range(64)]; f.flush(); os.fsync(f.fileno())`,
 	"join another cgroup":        `open("/sys/fs/cgroup/memory/tasks", "w").write("0")`,
 	"nice below zero":            `os.nice(-5)`,
@@ -174,5 +174,25 @@ func TestAKillBesideTheJobIsTold(t *testing.T) {
 	}
 	if exit, err := b.Wait(t.Context(), spec.ID, 1); err != nil || exit.OOMKills != 1 {
 		t.Errorf("the job ended with %+v, %v", exit, err)
+	}
+}
+
+// PID 1 lives through signals that would end it, and no job inherits that.
+func TestALaterJobIgnoresNoSignal(t *testing.T) {
+	m := newMachine(t)
+	b, _ := m.open()
+	defer m.end(b)
+	spec := m.spec(0)
+	if _, err := b.Create(t.Context(), spec, shell(1, "exec sleep 60")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Spawn(t.Context(), spec.ID, *shell(2, "grep SigIgn /proc/self/status")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Wait(t.Context(), spec.ID, 2); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.text(spec.ID, 2, stdoutFile); got != "SigIgn:\t0000000000000000\n" {
+		t.Errorf("a later job has %q", got)
 	}
 }

@@ -191,6 +191,7 @@ func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
 		k.order.grace = o.grace
 		k.input(c, inHalt)
 	case goalRemove:
+		k.order.grace = o.grace
 		k.input(c, inRemove)
 	}
 }
@@ -272,7 +273,7 @@ func (k *container) actStopping(c *kit.Context[containerMessage]) {
 		k.turn = false
 		k.parent.Tell(turnOver{k.order.id})
 		k.adopt(c)
-	case k.order.goal == goalRemove:
+	case k.order.goal == goalRemove && k.order.grace == 0:
 		k.destroy(c)
 	default:
 		grace := k.order.grace

@@ -28,7 +28,7 @@ type containerOrder struct {
 	job    isolation.Job  // goalRun
 	fresh  bool           // goalRun: nobody asked before, so there is none to adopt
 	probe  time.Time      // goalRun: until when its port may stay closed; zero: no probe
-	grace  time.Duration  // goalHalt
+	grace  time.Duration  // goalHalt, goalRemove: what jobs get to end by themselves; 0: none
 	owner  func(containerFact)
 }
 

@@ -254,7 +254,7 @@ func (i *instance) drive(c *kit.Context[instanceMessage]) {
 			i.input(c, inDestroyed, ending{})
 			return
 		}
-		i.halt(c)
+		i.order(c, containerOrder{goal: goalRemove, grace: i.w.Settings.StopGrace})
 	case instanceStopped, instanceCrashed:
 		if i.finish(c) {
 			return
@@ -266,6 +266,7 @@ func (i *instance) drive(c *kit.Context[instanceMessage]) {
 // never says that no container was ever asked for.
 func (i *instance) never() bool { return i.fresh && !i.asked }
 
+// halt ends the processes of a container whose end is still to be told.
 func (i *instance) halt(c *kit.Context[instanceMessage]) {
 	i.order(c, containerOrder{goal: goalHalt, grace: i.w.Settings.StopGrace})
 }

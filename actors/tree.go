@@ -32,8 +32,8 @@ func DefaultSettings() Settings {
 	return Settings{
 		Heartbeat: 10 * time.Second, Advertise: 5 * time.Second, RouterRegister: 20 * time.Second,
 		HealthCheckTimeout: time.Minute, StopGrace: 10 * time.Second, CrashLifetime: time.Hour,
-		Starts: 16, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second, RetryMin: 100 * time.Millisecond, RetryMax: 30 * time.Second,
-		DrainMax: 5 * time.Minute,
+		Starts: 16, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second,
+		RetryMin: 100 * time.Millisecond, RetryMax: 30 * time.Second, DrainMax: 5 * time.Minute,
 	}
 }
 

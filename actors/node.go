@@ -95,7 +95,7 @@ func partGaveUp(name string, reason error) nodeMessage { return partForsook{name
 func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 	switch m := m.(type) {
 	case arrived:
-		n.parts.instances.Tell(asked{m.command})
+		n.parts.instances.Tell(asked(m))
 	case event:
 		n.w.Sink(m.event)
 	case settledAll:

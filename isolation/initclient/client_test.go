@@ -118,12 +118,18 @@ func TestALongPathIsReachedToo(t *testing.T) {
 	}
 	s := newServer(t, filepath.Join(dir, "init.sock"))
 	s.listen()
-	go s.accept(initproto.Hello{ID: "x"})
-	client, err := Dial(t.Context(), s.path)
-	if err != nil {
+	dialled := make(chan error, 1)
+	go func() {
+		client, err := Dial(t.Context(), s.path)
+		if err == nil {
+			err = client.Close()
+		}
+		dialled <- err
+	}()
+	s.accept(initproto.Hello{ID: "x"})
+	if err := <-dialled; err != nil {
 		t.Fatal(err)
 	}
-	client.Close()
 }
 
 // Destroying a container is a signal to the process that this names.

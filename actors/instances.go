@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/messaging"
@@ -20,6 +21,8 @@ type (
 	beatDue   struct{}
 	offerDue  struct{}
 	routesDue struct{}
+	// beatOver ends the pause after a heartbeat.
+	beatOver struct{}
 	// forgetCrashes drops crashes that are too old.
 	forgetCrashes struct{}
 	// instanceSettled says that it is known what became of an instance that
@@ -47,6 +50,7 @@ type (
 
 func (asked) instances()           {}
 func (beatDue) instances()         {}
+func (beatOver) instances()        {}
 func (offerDue) instances()        {}
 func (routesDue) instances()       {}
 func (forgetCrashes) instances()   {}
@@ -66,6 +70,8 @@ type instances struct {
 	held    map[string]kit.Ref[instanceMessage]
 	silent  map[string]bool // not on disk yet, so that nobody may hear of them
 	pending map[string]bool // of a former agent, and their fate is not known yet
+	beaten  bool            // a heartbeat went out a moment ago
+	again   bool            // and there is more to tell since
 	none    func()
 }
 
@@ -95,7 +101,12 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 	case asked:
 		s.command(c, m.command)
 	case beatDue:
-		s.beat()
+		s.beatSoon(c)
+	case beatOver:
+		s.beaten = false
+		if s.again {
+			s.beatSoon(c)
+		}
 	case offerDue:
 		s.offer()
 	case routesDue:
@@ -131,7 +142,7 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 	case messaging.RouterStarted:
 		s.tellAll(announce{})
 	case messaging.HealthManagerStarted:
-		s.beat()
+		s.beatSoon(c)
 	case messaging.ListInstances:
 		list := messaging.InstancesListed{ReplyTo: m.ReplyTo, NodeID: s.w.Node.ID}
 		for _, r := range s.w.Store.All() {
@@ -207,6 +218,21 @@ func (s *instances) tellAll(m instanceMessage) {
 	for _, ref := range s.held {
 		ref.Tell(m)
 	}
+}
+
+// beatPause is the least time between two heartbeats: a hundred instances that
+// come up together are told of twice, not a hundred times.
+const beatPause = 50 * time.Millisecond
+
+// beatSoon sends a heartbeat at once, or when the pause after the last is over.
+func (s *instances) beatSoon(c *kit.Context[instancesMessage]) {
+	s.again = s.beaten
+	if s.beaten {
+		return
+	}
+	s.beaten = true
+	s.beat()
+	c.After(beatPause, beatOver{})
 }
 
 // beat tells of every instance in one message: the health manager forgets what

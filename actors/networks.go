@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
@@ -137,6 +138,11 @@ func (s *networks) release(c *kit.Context[networksMessage]) {
 	s.releasing = true
 	kit.Pipe(c, "release", func(ctx context.Context) (map[string]error, error) {
 		failed := map[string]error{}
+		// With a container's folder its exit record goes: what was learnt from
+		// that must be on disk before.
+		if err := s.w.Store.Flush(ctx); err != nil {
+			return nil, fmt.Errorf("keep the records: %w", err)
+		}
 		err := s.w.Kernel.Release(ctx, ids)
 		if err == nil || len(ids) == 1 {
 			if err != nil {
@@ -151,7 +157,7 @@ func (s *networks) release(c *kit.Context[networksMessage]) {
 		}
 		return failed, nil
 	}, func(failed map[string]error, err error) networksMessage {
-		if err != nil { // a panic: nothing is known of any
+		if err != nil { // nothing is known of any
 			failed = map[string]error{}
 			for _, id := range ids {
 				failed[id] = err

@@ -333,6 +333,29 @@ func TestPeriodicFactsComeInTheirTime(t *testing.T) {
 	})
 }
 
+func TestManyChangesAtOnceAreFewHeartbeats(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.memory = 1 << 20
+		s.begin()
+		for i := range 50 {
+			s.start(fmt.Sprint("app", i), "serve", "app.example")
+		}
+		pass(5 * time.Second)
+		beats := told[messaging.Beat](s)
+		if len(beats) > 12 {
+			t.Errorf("%d heartbeats for 50 starts", len(beats))
+		}
+		for _, row := range beats[len(beats)-1].Instances {
+			if row.State != messaging.Running {
+				t.Errorf("the last heartbeat has %+v", row)
+			}
+		}
+		if n := len(beats[len(beats)-1].Instances); n != 50 {
+			t.Errorf("the last heartbeat has %d instances, want 50", n)
+		}
+	})
+}
+
 func TestFindAnswersOncePerSelectedInstance(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
 		s.begin()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"time"
 
@@ -32,6 +33,8 @@ type (
 	destroyEnded struct{ err error }
 	// retryDue repeats a step that the kernel refused.
 	retryDue struct{}
+	// hurried says that nobody waits for long any more.
+	hurried struct{}
 	// drainOver ends the wait for output that can't be published.
 	drainOver struct{}
 )
@@ -43,6 +46,7 @@ func (created) container()      {}
 func (stopEnded) container()    {}
 func (destroyEnded) container() {}
 func (retryDue) container()     {}
+func (hurried) container()      {}
 func (drainOver) container()    {}
 
 // leafFact is everything that a container's leaves tell it.
@@ -74,6 +78,14 @@ type leafTold struct{ fact leafFact }
 
 func (leafTold) container() {}
 
+// stopLate is how much longer than its grace a stop may take before PID 1 is
+// held to be deaf, and hurryDrain how long last lines wait while the node shuts
+// down.
+const (
+	stopLate   = 5 * time.Second
+	hurryDrain = 5 * time.Second
+)
+
 // container is the isolated box and what runs in it. It remembers nothing that
 // the kernel could not tell its successor.
 type container struct {
@@ -84,6 +96,7 @@ type container struct {
 
 	state   containerState
 	busy    bool               // a step of the kernel's is under way
+	deaf    bool               // PID 1 did not stop its jobs when it was asked to
 	making  context.CancelFunc // ends the making under way; nil: none is
 	turn    bool               // waiting for, or having, a turn to make
 	status  isolation.Status
@@ -93,6 +106,7 @@ type container struct {
 	done    chan struct{} // closed when the job ended: the output's follower ends then
 	output  bool          // followed, and not yet drained
 	retries int
+	hurry   bool
 	rested  bool
 }
 
@@ -136,10 +150,14 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 	case created:
 		k.created(c, m)
 	case stopEnded:
+		k.deaf = errors.Is(m.err, context.DeadlineExceeded)
 		k.stepEnded(c, m.err, inHaltDone)
 	case destroyEnded:
 		k.stepEnded(c, m.err, inGone)
 	case retryDue:
+		k.act(c)
+	case hurried:
+		k.hurry = true
 		k.act(c)
 	case drainOver:
 		k.giveUpOutput(c)
@@ -260,9 +278,12 @@ func (k *container) act(c *kit.Context[containerMessage]) {
 		}
 	case containerEnded:
 		k.order.owner(containerDestroyed{})
+		if k.rested {
+			k.order.owner(containerDone{})
+		}
 		k.rest()
 		if k.output {
-			c.After(k.w.Settings.DrainMax, drainOver{})
+			c.After(k.drainMax(), drainOver{})
 		}
 	}
 }
@@ -273,12 +294,15 @@ func (k *container) actStopping(c *kit.Context[containerMessage]) {
 		k.turn = false
 		k.parent.Tell(turnOver{k.order.id})
 		k.adopt(c)
-	case k.order.goal == goalRemove && k.order.grace == 0:
+	case k.order.goal == goalRemove && (k.order.grace == 0 || k.deaf):
 		k.destroy(c)
 	default:
 		grace := k.order.grace
-		k.step(c, "stop", func(ctx context.Context) error { return k.w.Kernel.Stop(ctx, k.order.id, grace) },
-			func(err error) containerMessage { return stopEnded{err} })
+		k.step(c, "stop", func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, grace+stopLate)
+			defer cancel()
+			return k.w.Kernel.Stop(ctx, k.order.id, grace)
+		}, func(err error) containerMessage { return stopEnded{err} })
 	}
 }
 
@@ -338,6 +362,10 @@ func (k *container) make(c *kit.Context[containerMessage]) {
 func (k *container) created(c *kit.Context[containerMessage], m created) {
 	k.busy, k.turn, k.making = false, false, nil
 	k.parent.Tell(turnOver{k.order.id})
+	if errors.Is(m.err, fs.ErrExist) { // whoever asked for it as a new one was wrong
+		k.adopt(c)
+		return
+	}
 	if m.err != nil {
 		if k.state == containerBorn {
 			k.order.owner(containerFailed{m.err})
@@ -421,6 +449,13 @@ func (k *container) forsake(c *kit.Context[containerMessage], m leafForsook) {
 	}
 }
 
+func (k *container) drainMax() time.Duration {
+	if k.hurry {
+		return min(hurryDrain, k.w.Settings.DrainMax)
+	}
+	return k.w.Settings.DrainMax
+}
+
 // giveUpOutput lets the last lines go: nobody took them for DrainMax.
 func (k *container) giveUpOutput(c *kit.Context[containerMessage]) {
 	if k.output {
@@ -437,6 +472,7 @@ func (k *container) rest() {
 		return
 	}
 	k.rested = true
+	k.order.owner(containerDone{})
 	k.parts.networks.Tell(rest{k.order.place})
 	k.parent.Tell(containerOver{k.order.id})
 }

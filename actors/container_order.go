@@ -51,6 +51,9 @@ type (
 	unhealthy          struct{}
 	halted             struct{}
 	containerDestroyed struct{}
+	// containerDone says that its last line was published, or let go: of the
+	// container only what the kernel takes its time with is left.
+	containerDone struct{}
 )
 
 func (containerPlaced) containerFact()    {}
@@ -63,3 +66,4 @@ func (healthy) containerFact()            {}
 func (unhealthy) containerFact()          {}
 func (halted) containerFact()             {}
 func (containerDestroyed) containerFact() {}
+func (containerDone) containerFact()      {}

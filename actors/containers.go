@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/messaging"
@@ -30,6 +31,8 @@ type (
 	prepareDue struct{}
 	foreseen   struct{ slot uint32 }
 	prepared   struct{ err error }
+	// hurry says that the node is shutting down: nothing waits for long any more.
+	hurry struct{}
 	// containersLeft asks to be told when no container is left.
 	containersLeft struct{ none func() }
 )
@@ -42,6 +45,7 @@ func (containerForsook) containers() {}
 func (prepareDue) containers()       {}
 func (foreseen) containers()         {}
 func (prepared) containers()         {}
+func (hurry) containers()            {}
 func (containersLeft) containers()   {}
 
 // containers supervises every container of the node and lets at most
@@ -99,6 +103,10 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 		s.forget(c, m.id)
 	case containerForsook:
 		s.forsake(c, m)
+	case hurry:
+		for _, kept := range s.held {
+			kept.ref.Tell(hurried{})
+		}
 	case containersLeft:
 		s.none = append(s.none, m.none)
 		s.tellNone()
@@ -135,8 +143,12 @@ func (s *containers) grant() {
 	}
 }
 
+// endTurn gives a turn back, or the wish for one.
 func (s *containers) endTurn(c *kit.Context[containersMessage], id string) {
 	delete(s.turns, id)
+	if _, held := s.held[id]; !held {
+		s.waiting = slices.DeleteFunc(s.waiting, func(w wantTurn) bool { return w.id == id })
+	}
 	s.grant()
 	s.prepareSoon(c)
 }

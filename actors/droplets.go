@@ -73,6 +73,9 @@ func (s *droplets) Receive(c *kit.Context[dropletsMessage], m dropletsMessage) e
 	case waive:
 		key := dropletKey(m.droplet)
 		s.wait[key] = slices.DeleteFunc(s.wait[key], func(n need) bool { return n.instance == m.instance })
+		if len(s.wait[key]) == 0 {
+			delete(s.wait, key)
+		}
 		s.held[key].Tell(unwanted{m.instance})
 	case evict:
 		keep := m.inUse

@@ -73,6 +73,7 @@ type instance struct {
 	asked   bool    // for a container, in this incarnation
 	held    bool    // the container answered
 	over    bool    // nothing of the container runs any more
+	done    bool    // and nobody reads its files any more
 	oom     bool
 	sample  sample
 	nudge   func() // cancels the nudge under way
@@ -100,6 +101,12 @@ func (i *instance) Up(c *kit.Context[instanceMessage]) error {
 	i.record, i.state = record, state
 	i.fresh = state == instanceBorn && !i.w.recovered[record.Placement.Container]
 	i.silent = i.fresh && c.Incarnation() == 1
+	if state == instanceCrashed && record.Untold {
+		i.tell(record.exited()) // nobody is known to have heard of it
+	}
+	if record.StopOrdered {
+		i.input(c, inStop, ending{}) // whoever was told of it did not live to act
+	}
 	if state != instanceRunning {
 		i.parent.Tell(instanceSettled{i.id})
 	}
@@ -126,7 +133,7 @@ func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) e
 	case told:
 		i.fact(c, m.fact)
 	case vanished:
-		i.held, i.asked = false, false
+		i.held = false
 		i.nudgeSoon(c)
 	case stop:
 		i.input(c, inStop, ending{})
@@ -158,12 +165,12 @@ func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 			i.input(c, inHealthy, ending{}) // no port to wait for
 		}
 	case containerFailed:
-		i.over = true
+		i.over, i.done = true, true
 		i.unfit(c, f.err)
 	case containerLost:
 		i.input(c, inLost, ending{status: -1, words: unknownEnd})
 	case jobEnded:
-		i.input(c, inExited, endingOf(f.exit, i.oom))
+		i.ended(c, f.exit)
 	case outOfMemory:
 		i.oom = true
 		i.input(c, inOOM, ending{})
@@ -178,7 +185,20 @@ func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 		i.over = true
 		i.input(c, inDestroyed, ending{})
 		i.drive(c)
+	case containerDone:
+		i.done = true
+		i.drive(c)
 	}
+}
+
+// ended tells an ordered end from a crash: an agent that died while it stopped
+// the application may not have written that down, but PID 1 has.
+func (i *instance) ended(c *kit.Context[instanceMessage], exit isolation.Exit) {
+	if exit.Ordered && exit.OOMKills == 0 && !i.oom {
+		i.input(c, inStop, ending{})
+		return
+	}
+	i.input(c, inExited, endingOf(exit, i.oom))
 }
 
 // unfit logs why, because the wire only says that.
@@ -203,14 +223,23 @@ func (i *instance) input(c *kit.Context[instanceMessage], in instanceInput, e en
 	i.drive(c)
 }
 
-// change writes the new state down before anybody hears of it.
+// save keeps the record; an order to stop may have been noted on it meanwhile.
+func (i *instance) save() {
+	if now, ok := i.w.Store.Get(i.id); ok {
+		i.record.StopOrdered = i.record.StopOrdered || now.StopOrdered
+	}
+	i.w.Store.Put(i.record)
+}
+
+// change keeps the new state; the store writes it behind.
 func (i *instance) change(c *kit.Context[instanceMessage], to instanceState, e ending) {
 	i.state = to
 	i.record.State, i.record.Since = to.word(), c.Now()
 	if to == instanceCrashed {
 		i.record.ExitStatus, i.record.Signal, i.record.Description = e.status, e.signal, e.words
+		i.record.Untold = true
 	}
-	i.w.Store.Put(i.record)
+	i.save()
 	c.Log().Info("instance state changed", "application", i.record.Start.Application,
 		"index", i.record.Start.Index, "state", string(to.word()), "why", e.words)
 }
@@ -222,8 +251,7 @@ func (i *instance) entered(c *kit.Context[instanceMessage], from instanceState) 
 	case instanceStarting:
 		i.say("Starting app instance (index %d) with guid %s", i.record.Start.Index, i.record.Start.Application)
 	case instanceRunning:
-		i.parent.Tell(beatDue{})
-		i.announce()
+		i.parent.Tell(instanceRan{i.id}) // heartbeat, then routes
 	case instanceStopping:
 		i.parts.droplets.Tell(waive{droplet: i.record.Start.Droplet, instance: i.id})
 		i.say("Stopping app instance (index %d) with guid %s", i.record.Start.Index, i.record.Start.Application)
@@ -250,7 +278,7 @@ func (i *instance) drive(c *kit.Context[instanceMessage]) {
 		}
 	case instanceStopping:
 		if i.never() {
-			i.over = true
+			i.over, i.done = true, true
 			i.input(c, inDestroyed, ending{})
 			return
 		}
@@ -327,13 +355,16 @@ func (i *instance) finish(c *kit.Context[instanceMessage]) bool {
 	container := i.record.Placement.Container
 	switch {
 	case i.never():
-		i.over = true
+		i.over, i.done = true, true
 		i.parts.ledger.Tell(free{container}) // no allocation will
 	case !i.over:
 		i.order(c, containerOrder{goal: goalRemove})
 		return false
 	}
 	i.parts.ledger.Tell(release{container})
+	if !i.done {
+		return false
+	}
 	if i.state == instanceStopped {
 		i.parent.Tell(instanceOver{i.id})
 	}

@@ -56,7 +56,7 @@ func failureWords(err error) string {
 // routed says that routers are to know of the instance.
 func (r Record) routed() bool { return len(r.URIs) > 0 }
 
-// reserving says that the record's container has a place.
+// live says that the instance is neither over nor crashed.
 func (r Record) live() bool {
 	return r.State != messaging.Stopped && r.State != messaging.Crashed
 }

@@ -25,6 +25,11 @@ type (
 	beatOver struct{}
 	// forgetCrashes drops crashes that are too old.
 	forgetCrashes struct{}
+	// instanceRan says that an instance serves: the health manager hears of it
+	// first, then the routers (wire/dea.md b.1).
+	instanceRan struct{ id string }
+	// exitTold says that an instance's droplet.exited reached the bus's server.
+	exitTold struct{ id string }
 	// instanceSettled says that it is known what became of an instance that
 	// was there at the node's start; instanceOver that nothing of it is left.
 	instanceSettled struct{ id string }
@@ -54,6 +59,8 @@ func (beatOver) instances()        {}
 func (offerDue) instances()        {}
 func (routesDue) instances()       {}
 func (forgetCrashes) instances()   {}
+func (instanceRan) instances()     {}
+func (exitTold) instances()        {}
 func (instanceSettled) instances() {}
 func (instanceOver) instances()    {}
 func (instanceForsook) instances() {}
@@ -113,8 +120,14 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 		s.tellAll(announce{})
 	case forgetCrashes:
 		s.forgetCrashes(c)
+	case instanceRan:
+		s.beatSoon(c)
+		s.held[m.id].Tell(announce{})
+	case exitTold:
+		s.exitTold(m.id)
 	case instanceSettled:
 		s.settle(m.id)
+		s.forgetWhenLeaving(c, m.id)
 	case instanceOver:
 		s.forget(c, m.id)
 	case instanceForsook:
@@ -136,9 +149,7 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 	case messaging.StopInstances:
 		s.stop(m.Filter)
 	case messaging.FindInstances:
-		for _, r := range s.selected(m.Filter) {
-			s.held[r.Instance].Tell(describe{m})
-		}
+		s.find(m)
 	case messaging.RouterStarted:
 		s.tellAll(announce{})
 	case messaging.HealthManagerStarted:
@@ -200,8 +211,37 @@ func (s *instances) spawn(c *kit.Context[instancesMessage], id string) {
 func (s *instances) stop(f messaging.Filter) {
 	for _, r := range s.selected(f) {
 		if r.live() {
+			r.StopOrdered = true
+			s.w.Store.Put(r)
 			s.held[r.Instance].Tell(stop{})
 		}
+	}
+}
+
+// find has each selected instance answer; one whose actor was given up is
+// answered for.
+func (s *instances) find(m messaging.FindInstances) {
+	for _, r := range s.selected(m.Filter) {
+		if ref, held := s.held[r.Instance]; held {
+			ref.Tell(describe{m})
+		} else {
+			s.w.tell(r.found(s.w.Node, m.ReplyTo))
+		}
+	}
+}
+
+func (s *instances) exitTold(id string) {
+	if r, ok := s.w.Store.Get(id); ok && r.Untold {
+		r.Untold = false
+		s.w.Store.Put(r)
+	}
+}
+
+// forgetWhenLeaving drops an instance that crashed while the node shuts down:
+// nobody will ask for it any more.
+func (s *instances) forgetWhenLeaving(c *kit.Context[instancesMessage], id string) {
+	if r, ok := s.w.Store.Get(id); s.none != nil && ok && r.State == messaging.Crashed {
+		s.forget(c, id)
 	}
 }
 
@@ -320,25 +360,37 @@ func (s *instances) forsake(c *kit.Context[instancesMessage], m instanceForsook)
 	if !ok {
 		return
 	}
+	s.bury(c, r)
+	s.settle(m.id)
+	if s.none != nil {
+		s.forget(c, m.id)
+	}
+}
+
+// bury ends an instance that no actor looks after any more, by whatever it had
+// come to; its memory is released with its container.
+func (s *instances) bury(c *kit.Context[instancesMessage], r Record) {
 	from := r.State
-	r.State, r.Since, r.ExitStatus, r.Description = messaging.Crashed, c.Now(), -1, unknownEnd
+	s.parts.containers.Tell(containerOrder{
+		id: r.Placement.Container, goal: goalRemove, place: r.Placement, source: r.outputSource(),
+		owner: func(containerFact) {},
+	})
+	switch from {
+	case messaging.Crashed:
+		return
+	case messaging.Stopping, messaging.Stopped:
+		r.State, r.Since = messaging.Stopped, c.Now()
+		s.w.Store.Remove(r.Instance)
+		s.w.tell(r.changed(s.w.Node, from))
+		return
+	}
+	r.State, r.Since, r.ExitStatus, r.Description, r.Untold = messaging.Crashed, c.Now(), -1, unknownEnd, true
 	s.w.Store.Put(r)
 	s.w.tell(r.changed(s.w.Node, from))
 	if from == messaging.Running && r.routed() {
 		s.w.tell(messaging.RouteUnregistered{Route: r.route(s.w.Node)})
 	}
-	if from != messaging.Stopping && from != messaging.Stopped && from != messaging.Crashed {
-		s.w.tell(r.exited())
-	}
-	s.parts.ledger.Tell(release{r.Placement.Container})
-	s.parts.containers.Tell(containerOrder{
-		id: r.Placement.Container, goal: goalRemove, place: r.Placement, source: r.outputSource(),
-		owner: func(containerFact) {},
-	})
-	s.settle(m.id)
-	if s.none != nil {
-		s.forget(c, m.id)
-	}
+	s.w.tell(r.exited())
 }
 
 // stopAll is the node's shutdown: goodbye was said, now everything stops.

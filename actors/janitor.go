@@ -64,7 +64,8 @@ func (j *janitor) Receive(c *kit.Context[janitorMessage], m janitorMessage) erro
 		c.After(sweepEvery, sweepDue{})
 	case listed:
 		if m.err != nil {
-			return m.err
+			c.Log().Warn("containers can't be listed; the next sweep tries again", "error", m.err)
+			return nil
 		}
 		j.sweep(m.specs)
 	case evictDue:
@@ -81,7 +82,7 @@ func (j *janitor) sweep(specs []isolation.Spec) {
 			known[r.Placement.Container] = true
 		}
 	}
-	first := j.suspect == nil // at the node's start nobody else is at work yet
+	first := j.suspect == nil // after a start nobody else is at work on them yet
 	suspect := map[string]bool{}
 	for _, spec := range specs {
 		if !known[spec.ID] && spec.Owner == isolation.OwnerInstance {

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/isolation"
@@ -70,11 +71,17 @@ func (j *job) Receive(c *kit.Context[jobMessage], m jobMessage) error {
 }
 
 // outputMessage is what comes of following a job's output.
+//
+//sumtype:decl
 type outputMessage interface{ output() }
 
-type followed struct{ err error }
+type (
+	followed  struct{ err error }
+	followDue struct{}
+)
 
-func (followed) output() {}
+func (followed) output()  {}
+func (followDue) output() {}
 
 // output has a job's lines published until the last one.
 type output struct {
@@ -83,6 +90,7 @@ type output struct {
 	source OutputSource
 	done   <-chan struct{}
 	parent kit.Ref[containerMessage]
+	pause  time.Duration
 }
 
 func (w *world) outputKind(
@@ -94,16 +102,31 @@ func (w *world) outputKind(
 }
 
 func (o *output) Up(c *kit.Context[outputMessage]) error {
-	kit.Pipe(c, "follow", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, o.w.Output.Follow(ctx, o.source, o.done)
-	}, func(_ struct{}, err error) outputMessage { return followed{err} })
+	o.pause = o.w.Settings.RetryMin
+	o.follow(c)
 	return nil
 }
 
-func (o *output) Receive(_ *kit.Context[outputMessage], m outputMessage) error {
-	if f, ok := m.(followed); ok && f.err != nil {
-		return f.err
+func (o *output) follow(c *kit.Context[outputMessage]) {
+	kit.Pipe(c, "follow", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, o.w.Output.Follow(ctx, o.source, o.done)
+	}, func(_ struct{}, err error) outputMessage { return followed{err} })
+}
+
+// Receive tries again after a pause, for as long as it takes: a full disk
+// passes, and an application must not be mute from then on.
+func (o *output) Receive(c *kit.Context[outputMessage], m outputMessage) error {
+	switch m := m.(type) {
+	case followDue:
+		o.follow(c)
+	case followed:
+		if m.err == nil {
+			o.parent.Tell(leafTold{outputDrained{}})
+			return nil
+		}
+		c.Log().Warn("output can't be followed and will be tried again", "instance", o.source.Instance, "error", m.err)
+		c.After(o.pause, followDue{})
+		o.pause = min(2*o.pause, o.w.Settings.RetryMax)
 	}
-	o.parent.Tell(leafTold{outputDrained{}})
 	return nil
 }

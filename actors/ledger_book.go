@@ -123,21 +123,16 @@ func (b *book) claim(p Placement, application string, memory, disk int64) bool {
 	if !b.slots.Claim(slot.Slot{Number: p.Slot, Epoch: p.Epoch}) {
 		return false
 	}
-	if p.Port != 0 && !b.ports.Claim(uint32(p.Port)) {
-		b.slots.Free(p.Slot)
-		return false
-	}
+	// A port may lie outside a range that was configured anew, and stays the
+	// container's all the same.
+	b.ports.Claim(uint32(p.Port))
 	b.enter(&entry{placement: p, memory: memory, disk: disk, application: application})
 	return true
 }
 
 // claimSpec enters a container of which only the kernel's side is left.
 func (b *book) claimSpec(spec isolation.Spec) bool {
-	p := Placement{Instance: spec.Tenant, Container: spec.ID, Slot: spec.Slot, Epoch: spec.Epoch}
-	if len(spec.Network.Ports) > 0 {
-		p.Port = spec.Network.Ports[0].Host
-	}
-	return b.claim(p, "", 0, 0)
+	return b.claim(placementOf(spec), "", 0, 0)
 }
 
 // release takes the memory back: every process of the container is dead.

@@ -17,6 +17,8 @@ type (
 	// arrived is a command from a door, event what is to be told through one.
 	arrived struct{ command messaging.Command }
 	event   struct{ event messaging.Event }
+	// exitHeard says that a droplet.exited reached the server.
+	exitHeard struct{ instance string }
 	// settledAll says that every instance of a former agent is accounted for.
 	settledAll struct{}
 	// shutdown stops everything; done is called when nothing is left.
@@ -32,6 +34,7 @@ type (
 
 func (arrived) node()        {}
 func (event) node()          {}
+func (exitHeard) node()      {}
 func (settledAll) node()     {}
 func (shutdown) node()       {}
 func (instancesGone) node()  {}
@@ -98,6 +101,8 @@ func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 		n.parts.instances.Tell(asked(m))
 	case event:
 		n.w.Sink(m.event)
+	case exitHeard:
+		n.parts.instances.Tell(exitTold{m.instance})
 	case settledAll:
 		n.w.settled()
 	case shutdown:
@@ -133,5 +138,6 @@ func (n *node) shutdown(c *kit.Context[nodeMessage], m shutdown) {
 	}
 	n.done = m.done
 	self := c.Self()
+	n.parts.containers.Tell(hurry{})
 	n.parts.instances.Tell(stopAll{func() { self.Tell(instancesGone{}) }})
 }

@@ -125,7 +125,9 @@ type Record struct {
 	ExitStatus      int                     `json:"exit_status"`
 	Signal          string                  `json:"signal"` // "SIGSEGV"; empty: none
 	Description     string                  `json:"description"`
-	BootID          string                  `json:"boot_id"` // of the machine's boot in which it was placed
+	Untold          bool                    `json:"untold"`       // its crash: nobody is known to have heard of it
+	StopOrdered     bool                    `json:"stop_ordered"` // and maybe not begun
+	BootID          string                  `json:"boot_id"`      // of the machine's boot in which it was placed
 }
 
 // Sink takes what the node tells; it doesn't block.

@@ -148,16 +148,29 @@ var ErrNotStopped = errors.New("actors: not everything could be stopped in time"
 func (t *Tree) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	var once sync.Once
-	t.root.Tell(shutdown{func() { once.Do(func() { close(done) }) }})
-	select {
-	case <-done:
-		return nil
-	case err := <-t.failed:
-		return err
-	case <-ctx.Done():
-		return ErrNotStopped
+	for {
+		// Said again and again: whoever was told may have been restarted since.
+		t.root.Tell(shutdown{func() { once.Do(func() { close(done) }) }})
+		again := make(chan struct{})
+		stop := t.w.Clock.AfterFunc(t.w.Settings.NudgeEvery, func() { close(again) })
+		select {
+		case <-again:
+			continue
+		case <-done:
+			stop()
+			return nil
+		case err := <-t.failed:
+			stop()
+			return err
+		case <-ctx.Done():
+			stop()
+			return ErrNotStopped
+		}
 	}
 }
+
+// ExitTold says that the server has an instance's droplet.exited.
+func (t *Tree) ExitTold(instance string) { t.root.Tell(exitHeard{instance}) }
 
 // Detach lets everything go; what runs goes on running.
 func (t *Tree) Detach() { t.system.Close() }

@@ -138,6 +138,9 @@ type Exit struct {
 	Signal   int       `json:"signal"`    // 0: none
 	OOMKills uint64    `json:"oom_kills"` // the kernel's count for the jobs' memory group at that moment
 	At       time.Time `json:"at"`
+	// Ordered is set when the job ended while every job was being stopped: an
+	// agent that died meanwhile must not take it for a crash.
+	Ordered bool `json:"ordered"`
 	// Lost is set when PID 1 died before it could record the exit.
 	Lost bool `json:"lost"`
 }

@@ -222,7 +222,9 @@ func writePid(fd, pid int) {
 
 // ended notes how a job's first process ended, on disk before anybody hears of it.
 func (c *container) ended(j *job, status unix.WaitStatus) {
-	exit := initproto.Exit{Job: j.number, Code: -1, OOMKills: readOOMKills(c.oom), At: time.Now()}
+	exit := initproto.Exit{
+		Job: j.number, Code: -1, OOMKills: readOOMKills(c.oom), Ordered: c.stopping != nil, At: time.Now(),
+	}
 	if status.Signaled() {
 		exit.Signal = uint32(status.Signal())
 	} else {

@@ -29,7 +29,9 @@ func (b *Box) encodeJob(job isolation.Job) initproto.Job {
 }
 
 func exitOf(e initproto.Exit) isolation.Exit {
-	return isolation.Exit{Job: e.Job, Code: int(e.Code), Signal: int(e.Signal), OOMKills: e.OOMKills, At: e.At}
+	return isolation.Exit{
+		Job: e.Job, Code: int(e.Code), Signal: int(e.Signal), OOMKills: e.OOMKills, Ordered: e.Ordered, At: e.At,
+	}
 }
 
 // Spawn starts a further job in a living container.

@@ -12,22 +12,30 @@ type Exit struct {
 	Code     int32 // -1 where a signal ended it
 	Signal   uint32
 	OOMKills uint64
+	Ordered  bool // it ended while every job was being stopped
 	At       time.Time
 }
 
-// The record on disk: magic, version, job, code, signal, oom kills, time in
+// The record on disk: magic, version, flags, job, code, signal, oom kills, time in
 // nanoseconds, and the checksum of all before it. It is written with one
 // pwrite, so a torn one can't pass for a whole one.
 const (
-	exitMagic  = "dexit\x01\x00\x00"
+	exitMagic  = "dexit\x01" // and flags, and a zero
 	exitFields = 8 + 4 + 4 + 4 + 8 + 8
 	// ExitSize is the record's size in bytes.
 	ExitSize = exitFields + 4
+
+	exitOrdered = 1 // a flag
 )
 
 // EncodeExit makes a record.
 func EncodeExit(e Exit) []byte {
+	var flags byte
+	if e.Ordered {
+		flags = exitOrdered
+	}
 	b := append(make([]byte, 0, ExitSize), exitMagic...)
+	b = append(b, flags, 0)
 	b = binary.LittleEndian.AppendUint32(b, e.Job)
 	b = binary.LittleEndian.AppendUint32(b, uint32(e.Code))
 	b = binary.LittleEndian.AppendUint32(b, e.Signal)
@@ -39,7 +47,7 @@ func EncodeExit(e Exit) []byte {
 // DecodeExit reads a record. An empty one, from a job that has not ended, is
 // as malformed as a torn one.
 func DecodeExit(b []byte) (Exit, error) {
-	if len(b) != ExitSize || string(b[:8]) != exitMagic ||
+	if len(b) != ExitSize || string(b[:6]) != exitMagic || b[6] > exitOrdered || b[7] != 0 ||
 		crc32.ChecksumIEEE(b[:exitFields]) != binary.LittleEndian.Uint32(b[exitFields:]) {
 		return Exit{}, ErrMalformed
 	}
@@ -48,6 +56,7 @@ func DecodeExit(b []byte) (Exit, error) {
 		Code:     int32(binary.LittleEndian.Uint32(b[12:])),
 		Signal:   binary.LittleEndian.Uint32(b[16:]),
 		OOMKills: binary.LittleEndian.Uint64(b[20:]),
+		Ordered:  b[6] == exitOrdered,
 		At:       time.Unix(0, int64(binary.LittleEndian.Uint64(b[28:]))),
 	}, nil
 }

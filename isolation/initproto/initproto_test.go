@@ -56,7 +56,7 @@ func same[T any](t *testing.T, want T, encoded []byte, decode func([]byte) (T, e
 }
 
 func TestEveryMessageComesBackAsItWas(t *testing.T) {
-	exit := Exit{Job: 7, Code: -1, Signal: 11, OOMKills: 1 << 40, At: at}
+	exit := Exit{Job: 7, Code: -1, Signal: 11, OOMKills: 1 << 40, Ordered: true, At: at}
 	same(t, sampleSetup(), sampleSetup().Encode(), DecodeSetup)
 	same(t, Setup{ID: "bare", Filter: []byte{}}, Setup{ID: "bare"}.Encode(), DecodeSetup)
 	same(t, Spawn{sampleJob()}, Spawn{sampleJob()}.Encode(), DecodeSpawn)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
@@ -94,7 +95,7 @@ func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, er
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if _, ok := k.containers[spec.ID]; ok {
-		return nil, fmt.Errorf("container %s exists", spec.ID)
+		return nil, fmt.Errorf("container %s: %w", spec.ID, fs.ErrExist)
 	}
 	for _, other := range k.containers {
 		if other.spec.Slot == spec.Slot {
@@ -220,7 +221,7 @@ func (k *Kernel) Stop(ctx context.Context, id string, grace time.Duration) error
 			return context.Cause(ctx)
 		}
 	}
-	k.Exit(id, isolation.Exit{Job: 1, Code: -1, Signal: 15})
+	k.Exit(id, isolation.Exit{Job: 1, Code: -1, Signal: 15, Ordered: true})
 	return nil
 }
 

@@ -143,3 +143,21 @@ func TestShuttingDownStopsEverythingAfterTheGoodbye(t *testing.T) {
 		})
 	}
 }
+
+// Killed in the middle of a stop: whatever the successor finds, nobody is told
+// of a crash, and in the end nothing is left.
+func TestAnAgentKilledInTheMiddleOfAStopMakesNoCrashOfIt(t *testing.T) {
+	s := newStage(t, "")
+	for _, app := range []string{"one", "two", "three"} {
+		s.running(app, nil)
+		s.ctl.Publish("dea.stop", map[string]any{"droplet": app})
+		s.ctl.Expect("router.unregister", soon, rig.With("app", app))
+		s.node.Kill()
+		s.ctl.ExpectNone("droplet.exited", 10*time.Millisecond)
+		s.successor()
+		s.ctl.ExpectNone("droplet.exited", 500*time.Millisecond)
+		s.ctl.Publish("dea.stop", map[string]any{"droplet": app}) // the health manager's repeat
+		s.ctl.Publish("healthmanager.start", map[string]any{})
+		s.ctl.Expect("dea.heartbeat", soon, rig.With("droplets", []any{}))
+	}
+}

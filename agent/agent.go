@@ -171,6 +171,8 @@ func (a *agent) openBus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// There is nothing to hear of before the tree tells its first event.
+	config.ExitTold = func(instance string) { a.tree.ExitTold(instance) }
 	if a.bus, err = bus.Open(ctx, config); err != nil {
 		return err
 	}

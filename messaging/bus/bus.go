@@ -220,7 +220,11 @@ func (b *Bus) Publish(event messaging.Event) {
 			return
 		}
 	}
-	if !b.outbox.put(&parcel{rule: ruleFor(event), subject: subject, body: body}) {
+	p := &parcel{rule: ruleFor(event), subject: subject, body: body}
+	if e, ok := event.(messaging.InstanceExited); ok {
+		p.exited = e.Instance
+	}
+	if !b.outbox.put(p) {
 		b.complaints.say(complaint{"events were lost, too many wait for the connection", subject, ""})
 	}
 }

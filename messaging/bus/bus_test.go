@@ -172,6 +172,23 @@ func TestWhatMattersIsToldWhenTheServerIsBackAndNothingStaleIs(t *testing.T) {
 	}
 }
 
+func TestAnExitIsSaidToBeToldWhenTheServerHasIt(t *testing.T) {
+	_, b, back := goneServer(t)
+	told := make(chan string, 8)
+	b.config.ExitTold = func(instance string) { told <- instance }
+	b.Publish(messaging.InstanceExited{Instance: "one", Reason: "CRASHED"})
+	select {
+	case instance := <-told:
+		t.Fatalf("without a server %s is said to be told", instance)
+	case <-time.After(200 * time.Millisecond): // long enough for a wrong word
+	}
+	heard := back("droplet.exited")
+	if instance := receive(t, told); instance != "one" {
+		t.Errorf("%q is said to be told", instance)
+	}
+	receive(t, heard)
+}
+
 func TestLinesWaitForTheServerAndNoneIsLost(t *testing.T) {
 	_, b, back := goneServer(t)
 	done := make(chan error, 1)

@@ -31,6 +31,10 @@ type Config struct {
 	TLS TLS
 	Log hclog.Logger
 
+	// ExitTold is called when the server has an instance's droplet.exited, late
+	// ones after a reconnect included. It must not block.
+	ExitTold func(instance string)
+
 	// InProcess replaces Servers by a server in this process.
 	InProcess InProcess
 }

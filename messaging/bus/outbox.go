@@ -24,6 +24,7 @@ type parcel struct {
 	rule
 	subject string
 	body    []byte
+	exited  string // the instance whose droplet.exited it is; empty: another message
 	void    bool // replaced or thrown out; the queue skips it
 }
 

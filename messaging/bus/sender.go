@@ -44,6 +44,20 @@ func (b *Bus) send() {
 			b.log.Debug("messages wait for the connection", "messages", len(batch), "error", err)
 			b.outbox.giveBack(batch)
 			pause(b.sending, retryPause)
+			continue
+		}
+		b.tellExits(batch)
+	}
+}
+
+// tellExits says which instances' ends the server has now.
+func (b *Bus) tellExits(batch []*parcel) {
+	if b.config.ExitTold == nil {
+		return
+	}
+	for _, p := range batch {
+		if p.exited != "" {
+			b.config.ExitTold(p.exited)
 		}
 	}
 }

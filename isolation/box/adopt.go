@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,6 +17,16 @@ import (
 	"github.com/deacon-agent/deacon/isolation/network"
 	"github.com/deacon-agent/deacon/isolation/slot"
 )
+
+const (
+	// askMax is how long Recover asks containers that don't answer at once.
+	askMax = 10 * time.Second
+	// askPause lies between two questions to one that could not be asked.
+	askPause = 100 * time.Millisecond
+)
+
+// errForeign says that who answers on a container's socket is not its PID 1.
+var errForeign = errors.New("another answers on its socket")
 
 func slotOf(spec isolation.Spec) slot.Slot { return slot.Slot{Number: spec.Slot, Epoch: spec.Epoch} }
 
@@ -70,7 +82,7 @@ func (b *Box) reach(ctx context.Context, spec isolation.Spec) (*container, error
 	}
 	if hello := client.Hello(); hello.ID != spec.ID || hello.Epoch != spec.Epoch {
 		client.Close()
-		return nil, fmt.Errorf("%s epoch %d answers on its socket", hello.ID, hello.Epoch)
+		return nil, fmt.Errorf("%w: %s epoch %d", errForeign, hello.ID, hello.Epoch)
 	}
 	group, err := b.cgroups.Open(b.config.Plan.Cgroup(slotOf(spec)))
 	if err != nil {
@@ -102,10 +114,20 @@ func (b *Box) status(c *container) isolation.Status {
 // container whose PID 1 answers, rewrites the table with exactly those, and
 // destroys what in the kernel carries the node's name without a folder. It
 // returns the specs of all containers that have one, living or dead.
-func (b *Box) Recover(ctx context.Context) ([]isolation.Spec, error) {
+//
+// A container that could not be asked for askMax may be in the best of health:
+// it keeps its place in the table, and as nobody knows which process is its
+// PID 1, none is killed until a later Recover can ask them all.
+func (b *Box) Recover(ctx context.Context) ([]isolation.Spec, error) { return b.recover(ctx, askMax) }
+
+func (b *Box) recover(ctx context.Context, patience time.Duration) ([]isolation.Spec, error) {
 	specs, damaged, err := b.specs()
 	if err != nil {
 		return nil, err
+	}
+	found, err := b.askAll(ctx, specs, patience)
+	if err != nil {
+		return nil, fmt.Errorf("box: recover: %w", err)
 	}
 	for _, d := range damaged {
 		b.Notes = append(b.Notes, fmt.Sprintf("container folder %s is removed: %v", d.id, d.err))
@@ -113,21 +135,74 @@ func (b *Box) Recover(ctx context.Context) ([]isolation.Spec, error) {
 			return nil, fmt.Errorf("box: recover: %w", err)
 		}
 	}
-	var live []network.Attachment
-	for _, spec := range specs {
-		if _, err := b.reach(ctx, spec); err == nil {
-			live = append(live, b.attachment(spec))
-		} else if !errors.Is(err, isolation.ErrGone) {
-			b.Notes = append(b.Notes, fmt.Sprintf("container %s does not answer and will be destroyed: %v", spec.ID, err))
-		}
-	}
-	if err := b.network.Restore(live); err != nil {
+	if err := b.network.Restore(found.kept); err != nil {
 		return nil, fmt.Errorf("box: recover: %w", err)
 	}
-	if err := b.sweep(specs, live); err != nil {
+	if err := b.sweep(specs, found); err != nil {
 		return nil, fmt.Errorf("box: recover: %w", err)
 	}
 	return specs, nil
+}
+
+// census is what became of asking every container.
+type census struct {
+	kept []network.Attachment // of those that live, or may
+	mute int                  // how many of them could not be asked
+}
+
+// askAll adopts whoever answers. All are asked at the same time, so that those
+// who don't answer hold up nobody. When ctx ends before every answer is in,
+// nothing is known for certain and its cause is returned.
+func (b *Box) askAll(ctx context.Context, specs []isolation.Spec, patience time.Duration) (census, error) {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	answers := make([]error, len(specs))
+	var asking sync.WaitGroup
+	for i, spec := range specs {
+		asking.Go(func() { answers[i] = b.ask(bounded, spec) })
+	}
+	asking.Wait()
+	if ctx.Err() != nil {
+		return census{}, context.Cause(ctx)
+	}
+	var found census
+	for i, spec := range specs {
+		switch err := answers[i]; {
+		case err == nil:
+			found.kept = append(found.kept, b.attachment(spec))
+		case errors.Is(err, isolation.ErrGone): // its owner takes back what it left
+		case final(err):
+			b.Notes = append(b.Notes, fmt.Sprintf("container %s does not answer and will be destroyed: %v", spec.ID, err))
+		default:
+			found.kept = append(found.kept, b.attachment(spec))
+			found.mute++
+			b.Notes = append(b.Notes, fmt.Sprintf("container %s could not be asked and is left as it is: %v", spec.ID, err))
+		}
+	}
+	return found, nil
+}
+
+// ask is reach for as long as ctx lasts. That PID 1's queue is full, that it
+// takes its time, or that this process has no descriptor left, says nothing of
+// the container.
+func (b *Box) ask(ctx context.Context, spec isolation.Spec) error {
+	for {
+		_, err := b.reach(ctx, spec)
+		if err == nil || final(err) {
+			return err
+		}
+		select {
+		case <-time.After(askPause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// final says whether an error of reach is the truth about the container: its
+// PID 1 is dead, is another's, or has no groups that a job could live in.
+func final(err error) bool {
+	return errors.Is(err, isolation.ErrGone) || errors.Is(err, errForeign) || errors.Is(err, fs.ErrNotExist)
 }
 
 // damage is a container's folder without a readable intent record.
@@ -162,13 +237,20 @@ func (b *Box) specs() (specs []isolation.Spec, damaged []damage, err error) {
 	return specs, damaged, nil
 }
 
-// sweep removes what a dead agent left in the middle of something.
-func (b *Box) sweep(specs []isolation.Spec, live []network.Attachment) error {
+// sweep removes what a dead agent left in the middle of something. Where a
+// container could not be asked, only links go: groups and areas may be those
+// of a process that must not be killed yet.
+func (b *Box) sweep(specs []isolation.Spec, found census) error {
+	if found.mute > 0 {
+		b.Notes = append(b.Notes, fmt.Sprintf("%d containers could not be asked: "+
+			"processes without a container are ended at a later start", found.mute))
+		return errors.Join(b.network.Sweep(found.kept), b.emptyTrash())
+	}
 	var owned []string
 	for _, spec := range specs {
 		owned = append(owned, slotOf(spec).String())
 	}
-	err := errors.Join(b.killOrphans(), b.network.Sweep(live))
+	err := errors.Join(b.killOrphans(), b.network.Sweep(found.kept))
 	for _, part := range []struct {
 		list   func() ([]string, error)
 		remove func(string) error

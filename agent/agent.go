@@ -116,6 +116,9 @@ func (a *agent) open(ctx context.Context) (err error) {
 	}
 	a.config = config
 	a.note(notes)
+	if err := a.state.settle(config.Network.Pool, config.Node.UIDBase); err != nil {
+		return err
+	}
 	a.node = messaging.Node{
 		ID: a.state.node.ID, Address: config.Node.Address, Index: config.Node.Index, Version: Version,
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,9 +31,12 @@ type state struct {
 	node identity
 }
 
-// identity is what stays of a node over all its agents.
+// identity is what stays of a node over all its agents. The name and the
+// address of whatever a container has in the kernel follow from all of it.
 type identity struct {
-	ID string `json:"id"`
+	ID      string       `json:"id"`
+	Pool    netip.Prefix `json:"pool"`     // invalid: a record of an older agent
+	UIDBase uint32       `json:"uid_base"` // 0: a record of an older agent
 }
 
 // StateHeldError says that another agent works on the same state folder.
@@ -106,6 +110,39 @@ func identify(path, wantID string) (identity, error) {
 		return identity{}, fmt.Errorf("agent: keep the node's identity: %w", err)
 	}
 	return known, nil
+}
+
+// settle records the plan by which containers are named from now on. One that
+// contradicts the record is refused while there are containers: they were made
+// by the other, and would be looked for in the wrong place.
+func (s *state) settle(pool netip.Prefix, uidBase uint32) error {
+	planned := identity{ID: s.node.ID, Pool: pool, UIDBase: uidBase}
+	if planned == s.node {
+		return nil
+	}
+	var changes []string
+	if s.node.Pool.IsValid() && s.node.Pool != pool {
+		changes = append(changes, fmt.Sprintf("network.pool is %s, but they were made with %s", pool, s.node.Pool))
+	}
+	if s.node.UIDBase != 0 && s.node.UIDBase != uidBase {
+		changes = append(changes, fmt.Sprintf("node.uid_base is %d, but they were made with %d", uidBase, s.node.UIDBase))
+	}
+	if len(changes) > 0 {
+		containers, err := os.ReadDir(filepath.Join(s.path, "containers"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("agent: look for containers: %w", err)
+		}
+		if len(containers) > 0 {
+			return fmt.Errorf("agent: the state folder %s has %d containers: %s; start with the former values, "+
+				"stop every application (SIGINT does), and change them then",
+				s.path, len(containers), strings.Join(changes, "; "))
+		}
+	}
+	if err := record.SaveDurable(s.path, "node", planned); err != nil {
+		return fmt.Errorf("agent: keep the node's plan: %w", err)
+	}
+	s.node = planned
+	return nil
 }
 
 func (s *state) close() { s.lock.Close() }

@@ -161,3 +161,21 @@ func TestAnAgentKilledInTheMiddleOfAStopMakesNoCrashOfIt(t *testing.T) {
 		s.ctl.Expect("dea.heartbeat", soon, rig.With("droplets", []any{}))
 	}
 }
+
+// The end of an application is told once the server has it, whatever lies
+// between: NATS away, the agent killed, another one started.
+func TestAnEndThatNobodyCouldHearIsToldByTheSuccessor(t *testing.T) {
+	s := newStage(t, "")
+	dies := s.running("dies", nil)
+	s.nats.Stop()
+	dies.try("/exit", "code", "7")
+	s.node.WaitLog("state=CRASHED", soon)
+	s.node.Kill()
+	s.nats.Return()
+	s.node.Start()
+	expectEnd(t, s.crashed("dies", late), 7, "app instance exited")
+	s.ctl.Expect("dea.heartbeat", soon, has("droplets", "CRASHED"))
+	s.node.Detach()
+	s.successor()
+	s.ctl.ExpectNone("droplet.exited", 500*time.Millisecond)
+}

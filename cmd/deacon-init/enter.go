@@ -115,7 +115,12 @@ func mask(tree int) error {
 		return err
 	}
 	defer unix.Close(empty)
-	if err := maskWith(tree, guard.MaskedFolders, func() (int, error) { return cloneOf(empty) }); err != nil {
+	if err := maskWith(tree, guard.MaskedFolders, func() (int, error) {
+		if cover, err := cloneOf(empty); err != unix.EINVAL {
+			return cover, err
+		}
+		return emptyFolder() // before Linux 6.15 detached mounts can't be copied
+	}); err != nil {
 		return err
 	}
 	for _, path := range guard.ReadOnlyFolders {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/cgroup"
 	"github.com/deacon-agent/deacon/isolation/disk"
@@ -44,6 +46,9 @@ type Box struct {
 	disk    disk.Driver
 	dev     *os.File // the node's /dev template, a detached mount
 	filter  []byte   // compiled seccomp program
+	// workshop is where this kernel has to stack layers; nil where it copies
+	// and stacks detached mounts as they are.
+	workshop *rootfs.Workshop
 
 	launching sync.Mutex
 	launcher  *launcher.Launcher
@@ -128,12 +133,36 @@ func (b *Box) openRootfs(undo *isolation.Undo) (err error) {
 		return err
 	}
 	undo.Push("device template", b.dev.Close)
-	// Every container's mounts are copies of detached ones.
 	probe, err := rootfs.Clone(b.dev)
-	if err != nil {
-		return fmt.Errorf("this kernel can't copy a detached mount, Linux 6.15 or later is needed: %w", err)
+	if err == nil {
+		return probe.Close()
 	}
-	return probe.Close()
+	if !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	if b.workshop, err = rootfs.OpenWorkshop(); err != nil {
+		return err
+	}
+	undo.Push("workshop", b.workshop.Close)
+	b.Notes = append(b.Notes, "this kernel can't copy or stack detached mounts (Linux 6.15): "+
+		"each container gets a /dev of its own, and roots are stacked one at a time")
+	return nil
+}
+
+// newDev is a container's /dev.
+func (b *Box) newDev() (*os.File, error) {
+	if b.workshop != nil {
+		return rootfs.DevTemplate()
+	}
+	return rootfs.Clone(b.dev)
+}
+
+// newRoot is a container's root.
+func (b *Box) newRoot(layers []*os.File, area disk.Area) (*os.File, error) {
+	if b.workshop != nil {
+		return b.workshop.Overlay(layers, area.Upper, area.Work)
+	}
+	return rootfs.Overlay(layers, area.Upper, area.Work)
 }
 
 func (b *Box) openNetwork(undo *isolation.Undo) (err error) {
@@ -226,6 +255,9 @@ func (b *Box) Close() error {
 		b.let(id)
 	}
 	err := errors.Join(b.spare.end(), b.launcher.Close(), b.dev.Close())
+	if b.workshop != nil {
+		err = errors.Join(err, b.workshop.Close())
+	}
 	return errors.Join(err, b.disk.Close(), b.network.Close())
 }
 

@@ -229,7 +229,7 @@ func (c *construction) mount() (err error) {
 		}
 		c.layers = append(c.layers, layer)
 	}
-	if c.root, err = rootfs.Overlay(c.layers, c.area.Upper, c.area.Work); err != nil {
+	if c.root, err = c.box.newRoot(c.layers, c.area); err != nil {
 		return err
 	}
 	for _, bind := range c.spec.Rootfs.Binds {
@@ -243,7 +243,7 @@ func (c *construction) mount() (err error) {
 		}
 		c.binds = append(c.binds, mount)
 	}
-	c.dev, err = rootfs.Clone(c.box.dev)
+	c.dev, err = c.box.newDev()
 	return err
 }
 

@@ -83,7 +83,7 @@ func Overlay(layers []*os.File, upper, work *os.File) (*os.File, error) {
 func lowers(fs int, layers []*os.File) error {
 	for i, layer := range layers {
 		err := unix.FsconfigSetFd(fs, "lowerdir+", int(layer.Fd()))
-		if err == unix.EINVAL && i == 0 {
+		if takesNoDescriptor(err) && i == 0 {
 			return unix.FsconfigSetString(fs, "lowerdir", joinPaths(layers))
 		}
 		if err != nil {
@@ -95,11 +95,15 @@ func lowers(fs int, layers []*os.File) error {
 
 func setFolder(fs int, option string, folder *os.File) error {
 	err := unix.FsconfigSetFd(fs, option, int(folder.Fd()))
-	if err == unix.EINVAL {
+	if takesNoDescriptor(err) {
 		return unix.FsconfigSetString(fs, option, descriptorPath(folder))
 	}
 	return err
 }
+
+// takesNoDescriptor says how older kernels refuse: those before 6.5 know only
+// strings of an overlay, those before 6.13 know the option and not its kind.
+func takesNoDescriptor(err error) bool { return err == unix.EINVAL || err == unix.EOPNOTSUPP }
 
 func joinPaths(layers []*os.File) string {
 	paths := make([]string, len(layers))

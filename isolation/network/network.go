@@ -106,7 +106,7 @@ func Open(config Config) (_ *Network, notes []string, err error) {
 	n := &Network{config: config, table: newTable(config), goneMax: linkGoneMax}
 	var undo isolation.Undo
 	defer undo.OnError(&err)
-	if n.links, err = netlink.NewHandle(); err != nil {
+	if n.links, err = netlink.NewHandle(unix.NETLINK_ROUTE, unix.NETLINK_NETFILTER); err != nil {
 		return nil, nil, fmt.Errorf("network: open netlink: %w", err)
 	}
 	undo.Push("netlink", func() error { n.links.Close(); return nil })

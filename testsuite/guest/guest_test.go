@@ -144,14 +144,16 @@ func pack(t *testing.T, root string) string {
 }
 
 // boot runs the guest until it turns itself off and returns what it said.
-func boot(t *testing.T, kernel, initrd string) string {
+func boot(t *testing.T, kernel, initrd string, devices ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bootMax)
 	defer cancel()
-	qemu := exec.CommandContext(ctx, program(t, "qemu-system-x86_64", "qemu-system-x86"),
+	options := append([]string{
 		"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "1", "-m", "1024", "-nodefaults",
 		"-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio", "-kernel", kernel, "-initrd", initrd,
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off")
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off",
+	}, devices...)
+	qemu := exec.CommandContext(ctx, program(t, "qemu-system-x86_64", "qemu-system-x86"), options...)
 	out, err := qemu.CombinedOutput()
 	if err != nil {
 		t.Errorf("qemu: %v", err)

@@ -25,7 +25,7 @@ type parcel struct {
 	subject string
 	body    []byte
 	exited  string // the instance whose droplet.exited it is; empty: another message
-	void    bool // replaced or thrown out; the queue skips it
+	void    bool   // replaced or thrown out; the queue skips it
 }
 
 // rule says what becomes of a message that can't be sent at once.

@@ -15,6 +15,9 @@ import (
 const (
 	tailLinesMax = 200
 	tailBytesMax = 64 << 10
+	// forgottenMax is how many instances are remembered as forgotten: more than
+	// are taken down in the time that last lines may take.
+	forgottenMax = 4096
 )
 
 // outputs follows what jobs write, has every line published and keeps the last
@@ -26,6 +29,11 @@ type outputs struct {
 
 	mu    sync.Mutex
 	tails map[string]*tail // by instance
+	// forgotten are the instances of which nothing is kept any more, for lines
+	// may still come; inTurn has them with the next to fall out at place turn.
+	forgotten map[string]bool
+	inTurn    []string
+	turn      int
 }
 
 func newOutputs(
@@ -35,12 +43,16 @@ func newOutputs(
 	if err != nil {
 		return nil, err
 	}
-	return &outputs{follower: follower, folder: folder, publish: publish, tails: map[string]*tail{}}, nil
+	return &outputs{
+		follower: follower, folder: folder, publish: publish,
+		tails: map[string]*tail{}, forgotten: map[string]bool{},
+	}, nil
 }
 
 // Follow publishes the lines of a job, in their order, until the last one. A
 // line counts as read once it was handed to the bus: while the bus is away the
-// files keep what nobody could take.
+// files keep what nobody could take. A source that is named by its container
+// belongs to no instance: nobody asks for its lines again, nor has them forgotten.
 func (o *outputs) Follow(ctx context.Context, source actors.OutputSource, done <-chan struct{}) error {
 	files := output.Files{Dir: o.folder(source.Container, source.Job), Done: done}
 	return o.follower.Follow(ctx, files, func(lines []output.Line) error {
@@ -51,16 +63,21 @@ func (o *outputs) Follow(ctx context.Context, source actors.OutputSource, done <
 				Stream: line.Stream, At: line.At, Text: line.Text, Dropped: line.Dropped,
 			}
 		}
-		o.keep(told...)
+		if source.Instance != source.Container {
+			o.keep(told...)
+		}
 		return o.publish(ctx, told)
 	})
 }
 
-// keep remembers lines for Tail.
+// keep remembers lines for Tail, unless their instance was forgotten.
 func (o *outputs) keep(lines ...messaging.LogLine) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, line := range lines {
+		if o.forgotten[line.Instance] {
+			continue
+		}
 		t := o.tails[line.Instance]
 		if t == nil {
 			t = &tail{}
@@ -86,11 +103,22 @@ func (o *outputs) Tail(_ context.Context, application string, index, lines int) 
 	return found, nil
 }
 
-// Forget drops what is kept of an instance.
+// Forget drops what is kept of an instance, and what still comes of it.
 func (o *outputs) Forget(instance string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.tails, instance)
+	if o.forgotten[instance] {
+		return
+	}
+	o.forgotten[instance] = true
+	if len(o.inTurn) < forgottenMax {
+		o.inTurn = append(o.inTurn, instance)
+		return
+	}
+	delete(o.forgotten, o.inTurn[o.turn])
+	o.inTurn[o.turn] = instance
+	o.turn = (o.turn + 1) % forgottenMax
 }
 
 func (o *outputs) close() error { return o.follower.Close() }

@@ -37,7 +37,9 @@ type offsets map[string]int64
 // job is done and everything was handed over, the last line even if nobody
 // ended it. When ctx ends it returns its cause; what an unfinished line holds
 // then is left to the next. An error of emit ends it too: what it refused is
-// handed over again next time.
+// handed over again next time. That the offsets can't be recorded (a full disk)
+// ends nothing: it is tried again, and until it succeeds a successor would hand
+// over more lines twice.
 func (f *Follower) Follow(ctx context.Context, files Files, emit func([]Line) error) (err error) {
 	changed := make(chan struct{}, 1)
 	stop, err := f.watch(files.Dir, changed)
@@ -49,7 +51,7 @@ func (f *Follower) Follow(ctx context.Context, files Files, emit func([]Line) er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close()) }()
+	defer p.close()
 
 	done := files.Done
 	for ended := false; ; {
@@ -62,9 +64,7 @@ func (f *Follower) Follow(ctx context.Context, files Files, emit func([]Line) er
 		select {
 		case <-changed:
 		case <-p.saveDue:
-			if err := p.save(); err != nil {
-				return err
-			}
+			p.save()
 		case <-done:
 			ended, done = true, nil
 		case <-f.ended:
@@ -123,9 +123,7 @@ func (p *pursuit) catchUp(ctx context.Context) error {
 		}
 		select {
 		case <-p.saveDue: // a stream that never rests is recorded all the same
-			if err := p.save(); err != nil {
-				return err
-			}
+			p.save()
 		default:
 		}
 	}
@@ -158,23 +156,23 @@ func (p *pursuit) finish() error {
 	return nil
 }
 
-func (p *pursuit) save() error {
+func (p *pursuit) save() {
 	p.saveDue = nil
 	if !p.unsaved {
-		return nil
+		return
 	}
 	err := record.Save(p.dir, offsetsRecord, p.taken)
 	// Where the folder is gone there is nothing left to resume.
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("output: %w", err)
+		p.saveDue = time.After(SaveEvery)
+		return
 	}
 	p.unsaved = false
-	return nil
 }
 
-func (p *pursuit) close() error {
+func (p *pursuit) close() {
 	p.closeSources()
-	return p.save()
+	p.save()
 }
 
 func (p *pursuit) closeSources() {

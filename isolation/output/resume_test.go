@@ -107,3 +107,39 @@ func TestOffsetsAreRecordedWhileFollowing(t *testing.T) {
 	}
 	finish()
 }
+
+// A folder in the place where the record is written stands for a full disk.
+func TestOffsetsThatCantBeRecordedEndNothing(t *testing.T) {
+	j, f := newJob(t), newFollower(t)
+	obstacle := filepath.Join(j.dir, offsetsRecord+".new")
+	if err := os.Mkdir(obstacle, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { result <- f.Follow(ctx, Files{Dir: j.dir}, j.emit) }()
+	j.write("stdout", "one\n")
+	j.await("one")
+	select {
+	case err := <-result:
+		t.Fatal("it ended:", err)
+	case <-time.After(3 * SaveEvery): // it was to be recorded meanwhile
+	}
+	j.write("stdout", "two\n")
+	j.await("one", "two")
+
+	if err := os.Remove(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	var taken offsets
+	for deadline := time.Now().Add(10 * time.Second); taken["stdout"] != 8; time.Sleep(SaveEvery / 10) {
+		if record.Load(j.dir, offsetsRecord, &taken); time.Now().After(deadline) {
+			t.Fatalf("recorded %v", taken)
+		}
+	}
+	cancel()
+	if err := <-result; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}

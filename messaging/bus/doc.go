@@ -23,5 +23,6 @@
 //
 // Callbacks: Listen's runs on one goroutine, or on the micro service's, but
 // never twice at once. OnReconnect's run on nats.go's callback goroutine, in
-// the order in which the connection comes and goes. Neither may block.
+// the order in which the connection comes and goes. ExitTold is called by the
+// sender, which sends nothing meanwhile. None may block.
 package bus

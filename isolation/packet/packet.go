@@ -23,8 +23,10 @@ const filesMax = 253
 // ErrTooLong says that a message is longer than MessageMax.
 var ErrTooLong = errors.New("packet: message too long")
 
-// Conn is one end of a connection. Sending and receiving may happen at the
-// same time; two senders or two receivers may not.
+// Conn is one end of a connection. Any number may send at the same time, and
+// one may receive meanwhile: a message is one system call, and RawConn lets one
+// sender in after the other. Two receivers would work too, but neither could
+// know whose message it got.
 type Conn struct {
 	file *os.File
 	raw  syscall.RawConn

@@ -135,13 +135,36 @@ func (c *Client) identify() (err error) {
 		c.pid = int(cred.Pid)
 		pidfd, failed := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
 		if failed != nil {
-			pidfd, err = unix.PidfdOpen(c.pid, 0)
+			pidfd, err = openPeer(fd, c.pid)
 		}
 		if err == nil {
 			c.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
 		}
 	})
 	return errors.Join(controlled, err)
+}
+
+// openPeer is SO_PEERPIDFD for older kernels. A pid is free for others only
+// after its process has closed its files: while the connection stands, whoever
+// was opened is still the peer.
+func openPeer(fd, pid int) (int, error) {
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return -1, ErrLost
+	}
+	if err != nil {
+		return -1, os.NewSyscallError("pidfd_open", err)
+	}
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	_, err = unix.Poll(fds, 0)
+	if err == nil && fds[0].Revents != 0 {
+		err = ErrLost
+	}
+	if err != nil {
+		unix.Close(pidfd)
+		return -1, err
+	}
+	return pidfd, nil
 }
 
 func (c *Client) receive() {

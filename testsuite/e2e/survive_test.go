@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -178,4 +181,41 @@ func TestAnEndThatNobodyCouldHearIsToldByTheSuccessor(t *testing.T) {
 	s.node.Detach()
 	s.successor()
 	s.ctl.ExpectNone("droplet.exited", 500*time.Millisecond)
+}
+
+// inits are the node's deacon-inits by mode: "pid1" or "launcher".
+func (s *stage) inits(mode string) (pids []int) {
+	s.t.Helper()
+	tag := rig.TracesOf(s.t, filepath.Join(s.node.State, "s")).Tag
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range lines {
+		line, _ := os.ReadFile(file)
+		groups, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup"))
+		if strings.Contains(string(line), "\x00"+mode+"\x00") && strings.Contains(string(groups), "/deacon-"+tag) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func TestInitsAndTheLauncherMayBeKilled(t *testing.T) {
+	s := newStage(t, "")
+	offer := s.offer()
+	for range 3 {
+		app := s.running("web", nil)
+		for _, mode := range []string{"pid1", "launcher"} {
+			pids := s.inits(mode)
+			if len(pids) == 0 {
+				t.Fatalf("no %s is there", mode)
+			}
+			for _, pid := range pids {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		expectEnd(t, s.crashed("web", soon), -1, "unknown")
+		app.refuses()
+		s.atRest(offer)
+	}
+	s.running("web", nil).ask("/")
 }

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/isolation"
-	"github.com/deacon-agent/deacon/messaging"
 )
 
 // containerMessage is everything that a container is told.
@@ -33,6 +31,8 @@ type (
 	destroyEnded struct{ err error }
 	// retryDue repeats a step that the kernel refused.
 	retryDue struct{}
+	// adoptDue asks a container again that could not be asked.
+	adoptDue struct{}
 	// hurried says that nobody waits for long any more.
 	hurried struct{}
 	// drainOver ends the wait for output that can't be published.
@@ -46,32 +46,9 @@ func (created) container()      {}
 func (stopEnded) container()    {}
 func (destroyEnded) container() {}
 func (retryDue) container()     {}
+func (adoptDue) container()     {}
 func (hurried) container()      {}
 func (drainOver) container()    {}
-
-// leafFact is everything that a container's leaves tell it.
-//
-//sumtype:decl
-type leafFact interface{ leaf() }
-
-type (
-	jobOver       struct{ exit isolation.Exit }
-	oomSeen       struct{}
-	portOpen      struct{}
-	portClosed    struct{}
-	outputDrained struct{}
-	leafForsook   struct {
-		name   string
-		reason error
-	}
-)
-
-func (jobOver) leaf()       {}
-func (oomSeen) leaf()       {}
-func (portOpen) leaf()      {}
-func (portClosed) leaf()    {}
-func (outputDrained) leaf() {}
-func (leafForsook) leaf()   {}
 
 // leafTold brings a leaf's fact.
 type leafTold struct{ fact leafFact }
@@ -156,6 +133,10 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 		k.stepEnded(c, m.err, inGone)
 	case retryDue:
 		k.act(c)
+	case adoptDue:
+		if k.state == containerBorn && !k.busy && !k.turn {
+			k.adopt(c)
+		}
 	case hurried:
 		k.hurry = true
 		k.act(c)
@@ -165,32 +146,6 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 		k.leaf(c, m.fact)
 	}
 	return nil
-}
-
-// leaf takes what the leaves say.
-func (k *container) leaf(c *kit.Context[containerMessage], f leafFact) {
-	switch f := f.(type) {
-	case jobOver:
-		if k.exit == nil {
-			close(k.done)
-		}
-		k.exit = &f.exit
-		k.input(c, inJobOver)
-	case oomSeen:
-		k.oom = true
-		k.order.owner(outOfMemory{})
-	case portOpen:
-		k.health = healthy{}
-		k.order.owner(k.health)
-	case portClosed:
-		k.health = unhealthy{}
-		k.order.owner(k.health)
-	case outputDrained:
-		k.output = false
-		k.rest()
-	case leafForsook:
-		k.forsake(c, f)
-	}
 }
 
 // take keeps the newest order and answers it with what is known already.
@@ -394,9 +349,7 @@ func (k *container) adopted(c *kit.Context[containerMessage], m adopted) {
 	case errors.Is(m.err, isolation.ErrGone):
 		k.input(c, inDead)
 	case !errors.Is(m.err, isolation.ErrUnknown):
-		c.Log().Error("a container can't be adopted and is given up", "container", k.order.id, "error", m.err)
-		k.order.owner(containerLost{})
-		k.input(c, inDead)
+		k.mute(c, m.err)
 	case k.order.goal == goalRun && k.state == containerBorn && c.Incarnation() > 1:
 		// Wait to be asked again.
 	case k.order.goal == goalRun && k.state == containerBorn:
@@ -404,6 +357,17 @@ func (k *container) adopted(c *kit.Context[containerMessage], m adopted) {
 	default:
 		k.input(c, inMissing)
 	}
+}
+
+// mute waits for a container that can't be asked: that says nothing of the
+// application in it. What is to be gone is tried all the same.
+func (k *container) mute(c *kit.Context[containerMessage], err error) {
+	c.Log().Warn("a container can't be asked and will be again", "container", k.order.id, "error", err)
+	if k.state != containerBorn {
+		k.act(c)
+		return
+	}
+	c.After(k.w.Settings.NudgeEvery, adoptDue{})
 }
 
 // endedBefore takes from an adopted container that its job has ended already.
@@ -414,67 +378,6 @@ func (k *container) endedBefore() {
 			close(k.done)
 		}
 	}
-}
-
-// follow starts the leaves: one waits for the job, one follows its output, one
-// asks whether it accepts connections.
-func (k *container) follow(c *kit.Context[containerMessage]) {
-	forsook := func(name string, reason error) containerMessage {
-		return leafTold{leafForsook{name, reason}}
-	}
-	kit.Spawn(c, "job", k.w.jobKind(k.order.source, c.Self()), forsook)
-	k.output = true
-	kit.Spawn(c, "output", k.w.outputKind(k.order.source, k.done, c.Self()), forsook)
-	if k.state == containerLiving && !k.order.probe.IsZero() {
-		address := netip.AddrPortFrom(k.status.PeerIP, k.order.place.Port)
-		kit.Spawn(c, "health", k.w.healthKind(probe{address, k.order.probe}, c.Self()), forsook)
-	}
-}
-
-// forsake says that a leaf is given up. Without its job's end a container
-// can't be kept; lines that can't be followed are a loss, not an end.
-func (k *container) forsake(c *kit.Context[containerMessage], m leafForsook) {
-	k.w.tell(messaging.ActorGaveUp{
-		NodeID: k.w.Node.ID, Actor: c.Self().Path() + "/" + m.name, Reason: m.reason.Error(), At: c.Now(),
-	})
-	switch m.name {
-	case "job":
-		k.order.owner(containerLost{})
-	case "health":
-		k.health = unhealthy{}
-		k.order.owner(k.health)
-	case "output":
-		k.output = false
-		k.rest()
-	}
-}
-
-func (k *container) drainMax() time.Duration {
-	if k.hurry {
-		return min(hurryDrain, k.w.Settings.DrainMax)
-	}
-	return k.w.Settings.DrainMax
-}
-
-// giveUpOutput lets the last lines go: nobody took them for DrainMax.
-func (k *container) giveUpOutput(c *kit.Context[containerMessage]) {
-	if k.output {
-		c.Log().Warn("the last lines of a container could not be published and are dropped", "container", k.order.id)
-	}
-	k.output = false
-	k.rest()
-}
-
-// rest hands what is left to the network allocation, once nobody reads the
-// container's files any more.
-func (k *container) rest() {
-	if k.state != containerEnded || k.output || k.rested {
-		return
-	}
-	k.rested = true
-	k.order.owner(containerDone{})
-	k.parts.networks.Tell(rest{k.order.place})
-	k.parent.Tell(containerOver{k.order.id})
 }
 
 // stepsText is how long each step took, for the log.

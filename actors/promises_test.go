@@ -319,3 +319,31 @@ func TestAStopIsNotLostWithItsIncarnation(t *testing.T) {
 		}
 	})
 }
+
+// That a container can't be asked says nothing of the application in it.
+func TestAContainerThatCantBeAskedIsAskedAgain(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.begin()
+		s.start("app", "serve", "app.example")
+		pass(time.Second)
+		s.crash()
+		refused := 0
+		s.kernel.Fault = func(call, _ string) error {
+			if call == "adopt" && refused < 5 {
+				refused++
+				return fmt.Errorf("too many open files")
+			}
+			return nil
+		}
+		s.forget()
+		s.begin()
+		pass(time.Minute)
+		if refused != 5 {
+			t.Errorf("it was asked %d times in vain, want 5", refused)
+		}
+		s.expectState("app", messaging.Running)
+		s.stop("app")
+		pass(time.Minute)
+		s.expectRest()
+	})
+}

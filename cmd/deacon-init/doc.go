@@ -1,8 +1,10 @@
-// Command deacon-init is PID 1 of every container, and in its second mode the
-// launcher that clones such PID 1s for the agent.
+// Command deacon-init is PID 1 of every container, in its second mode the
+// launcher that clones such PID 1s for the agent, and in its third what a job is
+// on cgroup v2 until its program is executed.
 //
 //	deacon-init pid1 <slot>           descriptor 3: the gate
 //	deacon-init launcher              descriptor 3: the agent, 4: this program
+//	deacon-init job                   descriptor 3: PID 1
 //
 // PID 1's life:
 //

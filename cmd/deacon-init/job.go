@@ -58,28 +58,31 @@ type forked struct {
 	err  error
 }
 
-// fork starts the job's first process from a fresh thread. The thread takes on
-// everything the job must inherit (cgroups, bounding set, no_new_privs,
-// filter), none of which can be taken off again, so it is never unlocked and
-// ends with its goroutine.
+// fork starts the job's first process, on v1 from a fresh thread. The thread
+// takes on everything the job must inherit (cgroups, bounding set,
+// no_new_privs, filter), none of which can be taken off again, so it is never
+// unlocked and ends with its goroutine. On v2 the child takes it on.
 func (c *container) fork(j initproto.Job, files []*os.File) (int, string, error) {
 	// The umask belongs to the process, not the thread; jobs are started one
 	// after the other, on the main goroutine, so nobody else sees it.
 	before := unix.Umask(int(j.Umask))
 	defer unix.Umask(before)
 	defer lowerLimits(j)()
+	if c.setup.Join == initproto.JoinClone {
+		return c.bear(j, files)
+	}
 	done := make(chan forked, 1)
 	go func() {
 		runtime.LockOSThread()
-		if step, err := c.dress(); err != nil {
+		if step, err := c.joinAndDress(); err != nil {
 			done <- forked{step: step, err: err}
 			return
 		}
 		argv := j.Argv
-		pid, err := execute(argv, c.jobAttributes(j, files))
+		pid, err := execute(argv, jobAttributes(j, files))
 		if err != nil && len(j.Fallback) > 0 {
 			argv = j.Fallback
-			pid, err = execute(argv, c.jobAttributes(j, files))
+			pid, err = execute(argv, jobAttributes(j, files))
 		}
 		done <- forked{pid: pid, step: "execute " + argv[0], err: err}
 	}()
@@ -87,24 +90,27 @@ func (c *container) fork(j initproto.Job, files []*os.File) (int, string, error)
 	return result.pid, result.step, result.err
 }
 
-// dress gives the calling thread what the job inherits.
-func (c *container) dress() (string, error) {
-	if c.setup.Join == initproto.JoinTasks {
-		for _, tasks := range c.joins {
-			// "0" is the writing thread itself: moving only itself costs no
-			// grace period, unlike cgroup.procs.
-			if _, err := unix.Write(int(tasks.Fd()), []byte("0")); err != nil {
-				return "join the jobs' cgroups", err
-			}
+// joinAndDress takes the calling thread to where the job is born.
+func (c *container) joinAndDress() (string, error) {
+	for _, tasks := range c.joins {
+		// "0" is the writing thread itself: moving only itself costs no
+		// grace period, unlike cgroup.procs.
+		if _, err := unix.Write(int(tasks.Fd()), []byte("0")); err != nil {
+			return "join the jobs' cgroups", err
 		}
 	}
+	return dress(c.setup.Filter)
+}
+
+// dress gives the calling thread what the job inherits.
+func dress(filter []byte) (string, error) {
 	if err := dropCapabilities(); err != nil {
 		return "drop capabilities", err
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return "set no_new_privs", err
 	}
-	return "install the system-call filter", installFilter(c.setup.Filter)
+	return "install the system-call filter", installFilter(filter)
 }
 
 func dropCapabilities() error {
@@ -132,19 +138,15 @@ func kept(capability int) bool {
 	return false
 }
 
-func (c *container) jobAttributes(j initproto.Job, files []*os.File) *syscall.ProcAttr {
-	sys := &syscall.SysProcAttr{
-		Setsid:     true,
-		Credential: &syscall.Credential{Uid: j.UID, Gid: j.GID, Groups: j.Groups},
-	}
-	if c.setup.Join == initproto.JoinClone && len(c.joins) == 1 {
-		sys.UseCgroupFD, sys.CgroupFD = true, int(c.joins[0].Fd())
-	}
+func jobAttributes(j initproto.Job, files []*os.File) *syscall.ProcAttr {
 	return &syscall.ProcAttr{
 		Dir:   j.Dir,
 		Env:   j.Env,
 		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
-		Sys:   sys,
+		Sys: &syscall.SysProcAttr{
+			Setsid:     true,
+			Credential: &syscall.Credential{Uid: j.UID, Gid: j.GID, Groups: j.Groups},
+		},
 	}
 }
 

@@ -106,6 +106,10 @@ func attributes(request initproto.Clone, files []*os.File, pidfd *int) *syscall.
 		PidFD:      pidfd,
 	}
 	if request.InGroup {
+		// PID 1's own view would begin at its group, and where namespaces are
+		// delegation boundaries (systemd's mount) it could clone nothing into
+		// the one beside it. A job takes its view of the groups itself.
+		attr.Cloneflags &^= unix.CLONE_NEWCGROUP
 		attr.UseCgroupFD, attr.CgroupFD = true, int(files[1].Fd())
 	}
 	return attr

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processName is what the kernel calls both modes; without it they would be
+// processName is what the kernel calls every mode; without it they would be
 // called after the descriptor that they were executed from.
 const processName = "deacon-init"
 
@@ -28,6 +28,8 @@ func main() {
 		pid1()
 	case "launcher":
 		launcher()
+	case "job":
+		born()
 	default:
 		fail("deacon-init: unknown mode " + os.Args[1])
 	}

@@ -9,14 +9,19 @@ import (
 
 // execute starts argv as a child of this process.
 func execute(argv []string, attributes *syscall.ProcAttr) (int, error) {
-	program := argv[0]
-	if !strings.Contains(program, "/") {
-		program = search(program, attributes.Env)
-	}
+	program := locate(argv[0], attributes.Env)
 	if program == "" {
 		return 0, unix.ENOENT
 	}
 	return syscall.ForkExec(program, argv, attributes)
+}
+
+// locate says which file a program's name is; "" is none.
+func locate(name string, env []string) string {
+	if strings.Contains(name, "/") {
+		return name
+	}
+	return search(name, env)
 }
 
 // search finds a program by its name in the PATH of env: the first file that

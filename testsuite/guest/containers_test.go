@@ -42,12 +42,13 @@ umount /dev
 exec switch_root /disk /bin/busybox sh /begin
 `
 
-// trees are the kinds of cgroup hierarchy that containers run on. On v2 none
-// does: a job's thread has its filter before it clones, the filter refuses
-// clone3, and without clone3 nothing is born in a group.
+// trees are the kinds of cgroup hierarchy that containers run on. The unified
+// one is mounted as systemd mounts it, and the tests run in a service's group.
 var trees = map[string]string{
 	"v1": "mount -t tmpfs cgroup /sys/fs/cgroup; for c in cpu,cpuacct memory pids cpuset blkio devices freezer; do " +
 		"mkdir /sys/fs/cgroup/$c; mount -t cgroup -o $c cgroup /sys/fs/cgroup/$c; done",
+	"v2": "mount -t cgroup2 -o nsdelegate cgroup /sys/fs/cgroup; mkdir /sys/fs/cgroup/service; " +
+		"echo $$ >/sys/fs/cgroup/service/cgroup.procs",
 }
 
 // lifeScript runs the tests; TREE stands for what mounts the hierarchy.

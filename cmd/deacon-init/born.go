@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/isolation/initproto"
+	"github.com/deacon-agent/deacon/isolation/packet"
+)
+
+// handover is where the third mode finds PID 1: it tells it the job, and hears
+// what went wrong. It closes by itself when the job's program is executed.
+const handover = 3
+
+// bear starts the job's first process where only a clone leads into the jobs'
+// group (cgroup v2). That clone is clone3, which the job's filter refuses, so
+// the child is born without the filter: as this program again, which takes on
+// all that a job inherits and then becomes the job.
+func (c *container) bear(j initproto.Job, files []*os.File) (int, string, error) {
+	near, far, err := packet.Pair()
+	if err != nil {
+		return 0, "make the hand-over", err
+	}
+	defer near.Close()
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{processName, "job"}, &syscall.ProcAttr{
+		Dir:   "/",
+		Env:   []string{"GOMAXPROCS=1", "GOGC=off"},
+		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd(), far.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(c.joins[0].Fd())},
+	})
+	far.Close()
+	if err != nil {
+		return 0, "clone into the jobs' cgroup", err
+	}
+	if step, err := c.handOver(near, j); err != nil {
+		unix.Kill(pid, unix.SIGKILL) // reaped like every orphan
+		return 0, step, err
+	}
+	return pid, "", nil
+}
+
+// errEarly says that the child was killed, or found no room to run in.
+var errEarly = errors.New("it ended before its program was executed")
+
+// handOver tells the child its job and waits until it is that job: the child
+// says that it is ready, and then its end closes or it says what failed.
+func (c *container) handOver(child *packet.Conn, j initproto.Job) (string, error) {
+	const step = "make the child the job"
+	filter := initproto.Setup{Filter: c.setup.Filter}
+	// Two messages: together they may be longer than one may be.
+	for _, message := range [][]byte{filter.Encode(), initproto.Spawn{Job: j}.Encode()} {
+		if err := child.Send(message); err != nil && !errors.Is(err, unix.EPIPE) {
+			return step, err
+		}
+	}
+	for ready := false; ; ready = true {
+		answer, _, err := child.Receive()
+		switch {
+		case err == io.EOF && ready:
+			return "", nil
+		case err == io.EOF:
+			return step, errEarly
+		case err != nil:
+			return step, err
+		}
+		if failed, err := initproto.DecodeFailed(answer); err == nil {
+			return failed.Step, errors.New(failed.Text)
+		}
+	}
+}
+
+// born is the third mode's main: the main goroutine has the main thread to
+// itself, and execve makes that thread all there is of the process.
+func born() {
+	// As PID 1: it has more rights than a job's root, until it is the job.
+	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	unix.CloseOnExec(handover)
+	pid1, err := packet.New(handover)
+	if err != nil {
+		fail("deacon-init: job: " + err.Error())
+	}
+	filter, j, err := takeOver(pid1)
+	if err != nil {
+		os.Exit(1) // PID 1 is gone, and so is everything
+	}
+	step, err := become(j, filter, func() error {
+		return pid1.Send(initproto.Started{Number: j.Number}.Encode(initproto.KindSpawned))
+	})
+	pid1.Send(initproto.Failed{Job: j.Number, Step: step, Text: err.Error()}.Encode())
+	os.Exit(1)
+}
+
+func takeOver(pid1 *packet.Conn) (filter []byte, j initproto.Job, err error) {
+	message, _, err := pid1.Receive()
+	if err != nil {
+		return nil, j, err
+	}
+	setup, err := initproto.DecodeSetup(message)
+	if err != nil {
+		return nil, j, err
+	}
+	if message, _, err = pid1.Receive(); err != nil {
+		return nil, j, err
+	}
+	spawn, err := initproto.DecodeSpawn(message)
+	return setup.Filter, spawn.Job, err
+}
+
+// become calls ready once only the execs are left, and returns only what went wrong.
+func become(j initproto.Job, filter []byte, ready func() error) (string, error) {
+	// Programs are looked for with PID 1's rights, as on v1.
+	argv, path := j.Argv, locate(j.Argv[0], j.Env)
+	var fallback string
+	if len(j.Fallback) > 0 {
+		fallback = locate(j.Fallback[0], j.Env)
+	}
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return "make the job's view of the cgroups", err
+	}
+	if step, err := dress(filter); err != nil {
+		return step, err
+	}
+	err := settle(j)
+	if err == nil {
+		err = ready()
+	}
+	if err == nil {
+		err = replace(path, argv, j.Env)
+		if len(j.Fallback) > 0 {
+			argv = j.Fallback
+			err = replace(fallback, argv, j.Env)
+		}
+	}
+	return "execute " + argv[0], err
+}
+
+// replace executes a program in place of this one. syscall's Exec puts back the
+// soft limit of files, which the runtime raised for itself.
+func replace(path string, argv, env []string) error {
+	if path == "" {
+		return unix.ENOENT
+	}
+	return syscall.Exec(path, argv, env)
+}
+
+// settle makes the calling thread the job's user in the job's folder, by raw
+// calls: syscall's own would change every thread, and the others have no filter
+// and don't outlive the exec.
+func settle(j initproto.Job) error {
+	for _, change := range []struct{ call, a, b uintptr }{
+		{unix.SYS_SETGROUPS, uintptr(len(j.Groups)), uintptr(unsafe.Pointer(unsafe.SliceData(j.Groups)))},
+		{unix.SYS_SETGID, uintptr(j.GID), 0},
+		{unix.SYS_SETUID, uintptr(j.UID), 0},
+	} {
+		if _, _, errno := unix.RawSyscall(change.call, change.a, change.b, 0); errno != 0 {
+			return errno
+		}
+	}
+	if j.Dir == "" {
+		return nil
+	}
+	return unix.Chdir(j.Dir)
+}

@@ -175,6 +175,7 @@ func TestAnEndThatNobodyCouldHearIsToldByTheSuccessor(t *testing.T) {
 	s.node.WaitLog("state=CRASHED", soon)
 	s.node.Kill()
 	s.nats.Return()
+	s.ctl.AwaitServer(soon)
 	s.node.Start()
 	expectEnd(t, s.crashed("dies", late), 7, "app instance exited")
 	s.ctl.Expect("dea.heartbeat", soon, has("droplets", "CRASHED"))

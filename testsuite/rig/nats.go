@@ -122,6 +122,17 @@ func (c *Controller) take(m *nats.Msg) {
 	}
 }
 
+// AwaitServer returns when the controller hears again, after its server was away.
+func (c *Controller) AwaitServer(limit time.Duration) {
+	c.t.Helper()
+	for deadline := time.Now().Add(limit); c.Conn.FlushTimeout(limit) != nil || !c.Conn.IsConnected(); {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("rig: the controller is not connected again in %s", limit)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // Publish sends body as JSON.
 func (c *Controller) Publish(subject string, body any) {
 	c.t.Helper()

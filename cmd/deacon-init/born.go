@@ -79,7 +79,8 @@ func (c *container) handOver(child *packet.Conn, j initproto.Job) (string, error
 func born() {
 	// As PID 1: it has more rights than a job's root, until it is the job.
 	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	unix.CloseOnExec(handover)
+	// All that came along is this program's alone, whoever left it open.
+	unix.CloseRange(handover, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC)
 	pid1, err := packet.New(handover)
 	if err != nil {
 		fail("deacon-init: job: " + err.Error())

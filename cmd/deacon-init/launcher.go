@@ -80,10 +80,8 @@ func cloneOne(message []byte, files []*os.File) (initproto.Cloned, []*os.File) {
 	}
 	pidfd := -1
 	pid, err := syscall.ForkExec(programPath(), []string{processName, "pid1", request.Name}, &syscall.ProcAttr{
-		Dir: "/",
-		// One thread runs Go code at a time and the heap is collected early:
-		// both save memory that is paid for once a container.
-		Env:   []string{"GOMAXPROCS=1", "GOGC=25"},
+		Dir:   "/",
+		Env:   environment(request),
 		Files: []uintptr{^uintptr(0), ^uintptr(0), ^uintptr(0), files[0].Fd()},
 		Sys:   attributes(request, files, &pidfd),
 	})
@@ -93,6 +91,17 @@ func cloneOne(message []byte, files []*os.File) (initproto.Cloned, []*os.File) {
 	}
 	answer.PID = uint32(pid)
 	return answer, []*os.File{os.NewFile(uintptr(pidfd), "pidfd")}
+}
+
+// environment saves memory that is paid for once a container: one thread runs
+// Go code at a time, and the heap is collected early. Where PID 1 bears jobs
+// itself (cgroup v2) its heap gets no huge pages: it needs half a MB, not two.
+func environment(request initproto.Clone) []string {
+	env := []string{"GOMAXPROCS=1", "GOGC=25"}
+	if request.InGroup {
+		env = append(env, "GODEBUG=disablethp=1")
+	}
+	return env
 }
 
 func attributes(request initproto.Clone, files []*os.File, pidfd *int) *syscall.SysProcAttr {

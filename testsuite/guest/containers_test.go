@@ -30,7 +30,9 @@ var programs = []string{
 // one end to the other. The rest needs more of a machine, or its time.
 const lives = "TestAJobsEndIsToldAsItWas|TestTheInsideIsTheContainersOwn|TestAPortIsServedUntilItsContainerIsDestroyed|" +
 	"TestMemoryAndProcessesAreBounded|TestASuccessorFindsWhatRunsAndHowItEnded|TestAnOrphanOfADeadAgentIsSwept|" +
-	"TestTermThenKill|TestAFailedCreateLeavesNothing|TestARootIsStackedInTheWorkshopOnEveryDisk"
+	"TestTermThenKill|TestAFailedCreateLeavesNothing|TestARootIsStackedInTheWorkshopOnEveryDisk|" +
+	"TestAContainersFirstProgramMayBeUnknown|TestThePidFileHasTheJobsPidForItsUserOnly|TestALaterJobIgnoresNoSignal|" +
+	"TestTheInsidesRootHasTheListedCapabilities|TestAKillBesideTheJobIsTold"
 
 // diskScript is the first process: it goes over to the disk, because the root
 // of an initramfs can be nobody's to leave.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/signal"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,9 @@ func pid1() {
 	if err != nil {
 		os.Exit(1)
 	}
+	// Taken and dropped rather than ignored: what is ignored stays so in a job,
+	// and so would what the agent was started with (nohup ignores SIGHUP).
+	signal.Notify(make(chan os.Signal, 1), unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	populate()
 	message, files, err := gate.Receive()
 	if err != nil {

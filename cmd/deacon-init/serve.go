@@ -34,8 +34,6 @@ type event struct {
 func (c *container) serve() {
 	dead := make(chan os.Signal, 1)
 	signal.Notify(dead, unix.SIGCHLD)
-	// Taken and dropped rather than ignored: what is ignored stays so in a job.
-	signal.Notify(make(chan os.Signal, 1), unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	c.reap() // whatever ended before the signal was listened to
 	go c.accept()
 	for {

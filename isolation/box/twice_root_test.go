@@ -188,8 +188,14 @@ func TestWaitingEndsWithItsContext(t *testing.T) {
 	b, _ := m.open()
 	defer m.end(b)
 	spec := m.spec(0)
-	if _, err := b.Create(t.Context(), spec, shell(1, "trap '' TERM; sleep 300")); err != nil {
+	if _, err := b.Create(t.Context(), spec, shell(1, "trap '' TERM; echo deaf; sleep 300")); err != nil {
 		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); b.text(spec.ID, 1, stdoutFile) != "deaf\n"; {
+		if time.Now().After(deadline) {
+			t.Fatal("the job never said that it is deaf to SIGTERM")
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 	for what, wait := range map[string]func(context.Context) error{
 		"job":    func(ctx context.Context) error { _, err := b.Wait(ctx, spec.ID, 1); return err },

@@ -62,23 +62,12 @@ func TestNothingIsPromisedAgainBeforeItIsReleased(t *testing.T) {
 // containers fails once while an instance runs; a stop follows at once.
 func TestAStopFindsAContainerWhoseActorIsGone(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
-		armed := false
-		var mu sync.Mutex
-		s.hook = func(turn kit.Turn) {
-			mu.Lock()
-			defer mu.Unlock()
-			if armed && turn.Kind == "containers" && turn.Message != "Up" && turn.Message != "Down" {
-				armed = false
-				panic("once")
-			}
-		}
+		arm := s.failOnce("containers", "")
 		s.begin()
 		s.start("web", "serve", "web.example")
 		pass(time.Second)
 		s.expectState("web", messaging.Running)
-		mu.Lock()
-		armed = true
-		mu.Unlock()
+		arm()
 		s.start("other", "serve", "other.example")
 		pass(200 * time.Millisecond)
 		s.stop("web")
@@ -93,22 +82,11 @@ func TestAStopFindsAContainerWhoseActorIsGone(t *testing.T) {
 // containers fails while an instance is STARTING with a living container.
 func TestAStartGoesOnWithAContainerWhoseActorIsGone(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
-		armed := false
-		var mu sync.Mutex
-		s.hook = func(turn kit.Turn) {
-			mu.Lock()
-			defer mu.Unlock()
-			if armed && turn.Kind == "containers" && turn.Message != "Up" && turn.Message != "Down" {
-				armed = false
-				panic("once")
-			}
-		}
+		arm := s.failOnce("containers", "")
 		s.begin()
 		s.start("slow", "serve after 20s", "web.example")
 		pass(time.Second)
-		mu.Lock()
-		armed = true
-		mu.Unlock()
+		arm()
 		s.start("other", "serve", "other.example")
 		pass(time.Minute)
 		s.expectState("slow", messaging.Running)
@@ -180,22 +158,11 @@ func TestACrashAsTheShutdownBeginsDoesNotHoldItUp(t *testing.T) {
 // the instances' supervisor fails once after the shutdown began.
 func TestAShutdownIsNotForgottenByARestart(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
-		armed := false
-		var mu sync.Mutex
-		s.hook = func(turn kit.Turn) {
-			mu.Lock()
-			defer mu.Unlock()
-			if armed && turn.Kind == "instances" && turn.Message == "stopAll" {
-				armed = false
-				panic("once")
-			}
-		}
+		arm := s.failOnce("instances", "stopAll")
 		s.begin()
 		s.start("app", "serve", "app.example")
 		pass(time.Second)
-		mu.Lock()
-		armed = true
-		mu.Unlock()
+		arm()
 		done := make(chan error, 1)
 		go func() { done <- s.tree.Shutdown(t.Context()) }()
 		pass(5 * time.Minute)
@@ -276,16 +243,7 @@ func TestGivingUpAnActorKeepsHowItsInstanceEnded(t *testing.T) {
 // told before "speak": the first incarnation fails on it
 func TestWhatIsToldBeforeSpeakingIsNotLost(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
-		armed := true
-		var mu sync.Mutex
-		s.hook = func(turn kit.Turn) {
-			mu.Lock()
-			defer mu.Unlock()
-			if armed && turn.Kind == "instance" && turn.Message == "speak" {
-				armed = false
-				panic("once")
-			}
-		}
+		s.failOnce("instance", "speak")()
 		s.memory = 10 // no room
 		s.begin()
 		s.start("app", "serve", "app.example")
@@ -299,16 +257,7 @@ func TestWhatIsToldBeforeSpeakingIsNotLost(t *testing.T) {
 // the stop is lost with the incarnation that was to handle it
 func TestAStopIsNotLostWithItsIncarnation(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
-		armed := true
-		var mu sync.Mutex
-		s.hook = func(turn kit.Turn) {
-			mu.Lock()
-			defer mu.Unlock()
-			if armed && turn.Kind == "instance" && turn.Message == "stop" {
-				armed = false
-				panic("once")
-			}
-		}
+		s.failOnce("instance", "stop")()
 		s.begin()
 		s.start("app", "serve", "app.example")
 		pass(time.Second)

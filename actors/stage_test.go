@@ -206,3 +206,24 @@ func (s *stage) expectRest() {
 		s.t.Errorf("the node offers %+v, want all that it has", offers)
 	}
 }
+
+// failOnce has actors of a kind fail, once, at the next message of that name
+// after arm was called; an empty name is any message.
+func (s *stage) failOnce(kind, message string) (arm func()) {
+	var mu sync.Mutex
+	armed := false
+	s.hook = func(turn kit.Turn) {
+		mu.Lock()
+		defer mu.Unlock()
+		named := turn.Message == message || message == "" && turn.Message != "Up" && turn.Message != "Down"
+		if armed && turn.Kind == kind && named {
+			armed = false
+			panic("once")
+		}
+	}
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		armed = true
+	}
+}

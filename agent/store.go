@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +41,7 @@ var instanceForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
 //	                          Flush waits here
 type store struct {
 	dir   string
+	files *record.Folder
 	notes []string // what was odd when it was opened
 	sync  func(path string) error
 
@@ -71,7 +71,7 @@ var _ actors.Store = (*store)(nil)
 // openStore loads every record below the state folder. One that is damaged is
 // moved aside and said in the notes: a node that refused to start for it would
 // harm every other instance.
-func openStore(state string) (*store, error) {
+func openStore(state string) (_ *store, err error) {
 	s := &store{
 		dir: filepath.Join(state, instancesDir), sync: syncPath, complain: func(error) {},
 		records: map[string]actors.Record{}, changed: map[string]uint64{}, unsynced: map[string]struct{}{},
@@ -84,6 +84,9 @@ func openStore(state string) (*store, error) {
 	if err := os.Chmod(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("agent: open the store: %w", err)
 	}
+	if s.files, err = record.NewFolder(s.dir); err != nil {
+		return nil, fmt.Errorf("agent: open the store: %w", err)
+	}
 	if err := s.load(filepath.Join(state, damagedDir)); err != nil {
 		return nil, fmt.Errorf("agent: open the store: %w", err)
 	}
@@ -92,8 +95,7 @@ func openStore(state string) (*store, error) {
 	return s, nil
 }
 
-// load reads the folder. What an agent died over while writing it is removed:
-// the record before it still stands, and the rest would be secrets lying about.
+// load reads the folder.
 func (s *store) load(damaged string) error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -101,12 +103,6 @@ func (s *store) load(damaged string) error {
 	}
 	for _, entry := range entries {
 		name := entry.Name()
-		if strings.HasSuffix(name, ".new") {
-			if err := os.Remove(filepath.Join(s.dir, name)); err != nil {
-				return err
-			}
-			continue
-		}
 		var r actors.Record
 		err := record.Load(s.dir, name, &r)
 		if err == nil && (r.Instance != name || !instanceForm.MatchString(name)) {

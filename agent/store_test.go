@@ -294,15 +294,15 @@ func TestARefusedWriteIsToldAndTriedAgain(t *testing.T) {
 		var told atomic.Int32
 		s.onTrouble(func(error) { told.Add(1) })
 		dir := filepath.Join(state, instancesDir)
-		if err := os.Mkdir(filepath.Join(dir, "i0.new"), 0o700); err != nil { // where the record is to be written
+		if err := os.Rename(dir, dir+".away"); err != nil {
 			t.Fatal(err)
 		}
 		s.Put(recordOf("i0", 0))
 		s.Put(recordOf("i1", 1))
-		if err := s.Flush(t.Context()); !errors.Is(err, syscall.EISDIR) || told.Load() == 0 {
+		if err := s.Flush(t.Context()); !errors.Is(err, syscall.ENOENT) || told.Load() == 0 {
 			t.Errorf("error is %v, told %d times; want the reason", err, told.Load())
 		}
-		if err := os.Remove(filepath.Join(dir, "i0.new")); err != nil {
+		if err := os.Rename(dir+".away", dir); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(retryAfter)
@@ -380,7 +380,7 @@ func TestARecordThatCannotBeWrittenHarmsNoOther(t *testing.T) {
 func TestFlushingEndsWithItsContext(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	s.sync = func(string) error { return nil }
-	pipe := filepath.Join(s.dir, "i0.new")
+	pipe := filepath.Join(s.dir, "1.new")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil { // opening it waits for a reader
 		t.Fatal(err)
 	}

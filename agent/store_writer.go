@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/deacon-agent/deacon/actors"
-	"github.com/deacon-agent/deacon/isolation/record"
 )
 
 // write is the writer: it puts changes into files, many changes of one record
@@ -40,8 +39,7 @@ func (s *store) write() {
 }
 
 // gather lets changes come together, until somebody waits for them: a start
-// makes several in a row, and to replace a file costs six times what a new one
-// does. False: the store is closing.
+// makes several in a row. False: the store is closing.
 func (s *store) gather() bool {
 	select {
 	case <-s.hurry:
@@ -117,9 +115,9 @@ func (s *store) writeOne(instance string, r actors.Record, keep bool) error {
 		return fmt.Errorf("instance %q can't name a file", instance)
 	}
 	if !keep {
-		return record.Remove(s.dir, instance)
+		return s.files.Remove(instance)
 	}
-	return record.Save(s.dir, instance, r)
+	return s.files.Save(instance, r)
 }
 
 // harden is the syncer: what was written goes to the disk itself, off the way

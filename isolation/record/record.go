@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,14 +99,6 @@ func Load(dir, name string, v any) error {
 	}
 	if err := json.Unmarshal(body, v); err != nil {
 		return fmt.Errorf("record: %s: %w: %w", path, ErrCorrupt, err)
-	}
-	return nil
-}
-
-// Remove takes a record away; one that is gone is success.
-func Remove(dir, name string) error {
-	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("record: remove %s: %w", name, err)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // sparesMax is how many empty files a Folder keeps; the rest are removed.
-const sparesMax = 64
+const sparesMax = 256
 
 // Folder is a folder whose records change all the time. It makes no file where
 // one is to be had, and removes none that can be used again: ext4 finds the

@@ -42,9 +42,8 @@
 //   - deacon agent: the real agent as a process of its own, its configuration's
 //     defaults but for room and a log that tells the steps. A start is timed from
 //     before dea.<id>.start is published; the droplet is cached, and the
-//     application is started as every application is, by a shell that exports its
-//     environment. "beyond the box" is what the box does not account for: NATS,
-//     actors, records and that shell. An end is timed from before dea.stop is
+//     application is started as every application is. "beyond the box" is what
+//     the box does not account for: NATS, actors and records. An end is timed from before dea.stop is
 //     published, so it has the application's own end in it.
 //
 // Taking a container of ours away is timed until every process that was in it is
@@ -55,8 +54,8 @@
 // Throughput is 100 containers that run /bin/true and are removed, 16 at a time,
 // back to back; for the box until the last slot may be used again. The agent is
 // asked for 100 starts at once and keeps 16 in flight by itself; its clock stops
-// at the last one's first byte. runc has no network there. The median of three
-// turns counts.
+// at the last one's first byte. runc and crun have a network namespace of their
+// own there, and nothing in it. The median of three turns counts.
 //
 // # Noise
 //

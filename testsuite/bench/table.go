@@ -76,7 +76,7 @@ func (r *report) printRates(w io.Writer) {
 		for _, perSecond := range s.PerSecond {
 			turns = append(turns, fmt.Sprintf("%.0f", perSecond))
 		}
-		name := strings.Replace(s.Name, cniSuffix, " (no network)", 1)
+		name := strings.Replace(s.Name, cniSuffix, " (nothing in its network)", 1)
 		rows = append(rows, []string{name, fmt.Sprintf("%.0f", s.median()), decimal(s.median() / runc),
 			strings.Join(turns, " ")})
 	}

@@ -30,7 +30,8 @@ func launcher() {
 	if err != nil {
 		fail("deacon-init: launcher: " + err.Error())
 	}
-	unix.CloseOnExec(programDescriptor)
+	// What the agent itself was left with by whoever started it stays here, too.
+	unix.CloseRange(programDescriptor, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC)
 	go reapAll()
 	for {
 		message, files, err := agent.Receive()

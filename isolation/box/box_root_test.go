@@ -34,6 +34,12 @@ func TestAJobsEndIsToldAsItWas(t *testing.T) {
 // What a job sees from inside, each as one line of shell and what it must print.
 func TestTheInsideIsTheContainersOwn(t *testing.T) {
 	m := newMachine(t)
+	// What whoever started the agent forgot to close.
+	left, err := unix.Dup(int(os.Stdin.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(left)
 	b, _ := m.open()
 	defer m.end(b)
 	spec := m.spec(0)
@@ -64,6 +70,7 @@ func TestTheInsideIsTheContainersOwn(t *testing.T) {
 		{"shared memory", "echo x >/dev/shm/x && echo ok", "ok\n"},
 		{"links", "ls /sys/class/net | tr '\\n' ' '", "eth0 lo "},
 		{"file limit", "ulimit -n", "256\n"},
+		{"descriptors", "ls /proc/self/fd | tr '\n' ' '", "0 1 2 3 "}, // 3 is ls's own
 		{"umask", "umask", "0077\n"},
 		{"session", "ps -o sid= -p $$ 2>/dev/null | tr -d ' ' | grep -c .", "1\n"},
 	} {

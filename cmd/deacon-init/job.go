@@ -104,6 +104,7 @@ func (c *container) joinAndDress() (string, error) {
 
 // dress gives the calling thread what the job inherits.
 func dress(filter []byte) (string, error) {
+	setSlack(jobSlack)
 	if err := dropCapabilities(); err != nil {
 		return "drop capabilities", err
 	}

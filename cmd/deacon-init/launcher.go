@@ -79,6 +79,7 @@ func cloneOne(message []byte, files []*os.File) (initproto.Cloned, []*os.File) {
 		answer.Error = "malformed request"
 		return answer, nil
 	}
+	setSlack(initSlack) // inherited; the launcher has no timers
 	pidfd := -1
 	pid, err := syscall.ForkExec(programPath(), []string{processName, "pid1", request.Name}, &syscall.ProcAttr{
 		Dir:   "/",

@@ -70,6 +70,7 @@ func TestTheInsideIsTheContainersOwn(t *testing.T) {
 		{"shared memory", "echo x >/dev/shm/x && echo ok", "ok\n"},
 		{"links", "ls /sys/class/net | tr '\\n' ' '", "eth0 lo "},
 		{"file limit", "ulimit -n", "256\n"},
+		{"timers", "cat /proc/self/timerslack_ns", "50000\n"},
 		{"descriptors", "ls /proc/self/fd | tr '\n' ' '", "0 1 2 3 "}, // 3 is ls's own
 		{"umask", "umask", "0077\n"},
 		{"session", "ps -o sid= -p $$ 2>/dev/null | tr -d ' ' | grep -c .", "1\n"},

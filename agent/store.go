@@ -103,6 +103,9 @@ func (s *store) load(damaged string) error {
 	}
 	for _, entry := range entries {
 		name := entry.Name()
+		if record.IsSpare(name) {
+			continue
+		}
 		var r actors.Record
 		err := record.Load(s.dir, name, &r)
 		if err == nil && (r.Instance != name || !instanceForm.MatchString(name)) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -31,20 +32,31 @@ type Folder struct {
 	made   int
 }
 
-// NewFolder takes over the records of dir. What an earlier agent was writing
-// when it died is removed.
+// NewFolder takes over the records of dir, and as spare files what an earlier
+// agent left: those that it kept, and one that it was writing when it died.
 func NewFolder(dir string) (*Folder, error) {
 	left, err := filepath.Glob(filepath.Join(dir, "*"+temporarySuffix))
 	if err != nil {
 		return nil, fmt.Errorf("record: open %s: %w", dir, err)
 	}
+	f := &Folder{path: dir, rename: rename}
 	for _, path := range left {
-		if err := os.Remove(path); err != nil {
+		number, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), temporarySuffix))
+		if err != nil { // not a name of ours
+			err = os.Remove(path)
+		} else {
+			f.made = max(f.made, number)
+			f.give(path)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("record: open %s: %w", dir, err)
 		}
 	}
-	return &Folder{path: dir, rename: rename}, nil
+	return f, nil
 }
+
+// IsSpare says of a file's name in a Folder that it is no record's.
+func IsSpare(name string) bool { return strings.HasSuffix(name, temporarySuffix) }
 
 // Save is the package's Save.
 func (f *Folder) Save(name string, v any) error {

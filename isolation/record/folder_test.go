@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,16 +123,35 @@ func TestAFolderEmptiesWhatItKeeps(t *testing.T) {
 	}
 }
 
-func TestAFolderStartsWithoutLeftOvers(t *testing.T) {
+func TestAFolderTakesOverWhatWasLeft(t *testing.T) {
 	dir := t.TempDir()
 	mustSave(t, openFolder(t, dir), "r", fact{Name: "stays"})
-	if err := os.WriteFile(filepath.Join(dir, "7"+temporarySuffix), []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"7", "2", "half"} {
+		if err := os.WriteFile(filepath.Join(dir, name+temporarySuffix), []byte("hunter2"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	openFolder(t, dir)
-	if names, err := filepath.Glob(dir + "/*"); err != nil || !slices.Equal(names, []string{filepath.Join(dir, "r")}) {
-		t.Errorf("files are %q, %v", names, err)
+	f := openFolder(t, dir)
+	for _, name := range []string{"7", "2"} {
+		content, err := os.ReadFile(filepath.Join(dir, name+temporarySuffix))
+		if err != nil || len(content) != 0 {
+			t.Errorf("%s: %q, %v; want it emptied", name, content, err)
+		}
 	}
+	first := numbers(t, dir)
+	for i := range 2 {
+		mustSave(t, f, fmt.Sprint("new", i), fact{Count: i})
+	}
+	if now := numbers(t, dir); len(now) != 3 || !maps.Equal(now, first) {
+		t.Errorf("files are %v, were %v", now, first)
+	}
+	// Names that are given out from now on are nobody's.
+	mustSave(t, f, "new2", fact{Count: 2})
+	if err := errors.Join(f.Remove("new0"), f.Remove("new1")); err != nil {
+		t.Error(err)
+	}
+	expectFact(t, dir, "new2", fact{Count: 2})
+	expectFact(t, dir, "r", fact{Name: "stays"})
 }
 
 // Some file systems know no exchange of two names.
@@ -149,8 +169,8 @@ func TestAFolderWorksWhereNamesCantBeExchanged(t *testing.T) {
 			mustSave(t, f, "r", fact{Name: name, Count: i})
 			expectFact(t, dir, "r", fact{Name: name, Count: i})
 		}
-		if names, _ := Names(dir); !slices.Equal(names, []string{"r"}) {
-			t.Errorf("%s: names are %q", name, names)
+		if found, _ := names(dir); !slices.Equal(found, []string{"r"}) {
+			t.Errorf("%s: names are %q", name, found)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,19 +100,4 @@ func Load(dir, name string, v any) error {
 		return fmt.Errorf("record: %s: %w: %w", path, ErrCorrupt, err)
 	}
 	return nil
-}
-
-// Names lists the records in dir, without those that were never finished.
-func Names(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("record: list: %w", err)
-	}
-	var names []string
-	for _, entry := range entries {
-		if entry.Type().IsRegular() && !strings.HasSuffix(entry.Name(), temporarySuffix) {
-			names = append(names, entry.Name())
-		}
-	}
-	return names, nil
 }

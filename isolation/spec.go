@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"time"
@@ -40,6 +41,8 @@ type Spec struct {
 	Rootfs   Rootfs    `json:"rootfs"`   //
 	Limits   Limits    `json:"limits"`   //
 	Network  Network   `json:"network"`  //
+	// Note is what else the owner keeps with the container; only the owner reads it.
+	Note json.RawMessage `json:"note,omitempty"`
 }
 
 // Rootfs is the container's file system: read-only layers under one writable
@@ -72,6 +75,21 @@ type Limits struct {
 	Pids        int64  `json:"pids"`         //
 	DiskBytes   int64  `json:"disk_bytes"`   // what may be written to the upper folder
 	DiskInodes  int64  `json:"disk_inodes"`  // where the disk driver can
+	// Bandwidth is for each way alike.
+	Bandwidth Bandwidth `json:"bandwidth"`
+}
+
+// Bandwidth is a token bucket; zero is no limit.
+type Bandwidth struct {
+	Rate  uint64 `json:"rate"`  // bytes a second
+	Burst uint64 `json:"burst"` // bytes
+}
+
+// LimitChange says which limits become others. What is nil stays.
+type LimitChange struct {
+	MemoryBytes           *int64 // 0: none
+	CPUShares             *uint64
+	DiskBytes, DiskInodes *int64 // 0: none
 }
 
 // Network is what the container may reach and where it can be reached.
@@ -116,6 +134,12 @@ type Job struct {
 	Files   uint64   `json:"files"`    // RLIMIT_NOFILE, 0: as inherited
 	Procs   uint64   `json:"procs"`    // RLIMIT_NPROC, 0: as inherited
 	PidFile string   `json:"pid_file"` // the job's pid, appended as one line; empty: none
+	// Rlimits are further limits, soft and hard alike. One that can't be set is
+	// not, as with Files and Procs: this machine may not allow more.
+	Rlimits []Rlimit `json:"rlimits,omitempty"`
+	Stdin   []byte   `json:"stdin,omitempty"` // what it may read there; none: end of file at once
+	// Discard has the job write to nowhere.
+	Discard bool `json:"discard,omitempty"`
 	// Fallback is run instead where Argv can't be executed, in the same way
 	// otherwise: a shell, which says why not, or can make something of it.
 	Fallback []string `json:"fallback,omitempty"`
@@ -124,8 +148,17 @@ type Job struct {
 	OutputMax int64 `json:"output_max"`
 }
 
+// Rlimit is one resource limit.
+type Rlimit struct {
+	Resource int    `json:"resource"` // RLIMIT_AS, ...
+	Value    uint64 `json:"value"`    // RLIM_INFINITY: none
+}
+
 // User is who a job runs as, inside the container.
 type User struct {
+	// Name is looked up in the container's own /etc/passwd, and what is found
+	// there counts instead of the numbers. Empty: the numbers count.
+	Name   string   `json:"name,omitempty"`
 	UID    uint32   `json:"uid"`
 	GID    uint32   `json:"gid"`
 	Groups []uint32 `json:"groups,omitempty"`
@@ -169,6 +202,28 @@ type Status struct {
 	InitPID int         `json:"init_pid"`
 	Jobs    []JobStatus `json:"jobs"`
 	Steps   []Timing    `json:"steps,omitempty"` // how long each step of Create took
+}
+
+// Copy is a copy between the node and a container: regular files, folders and
+// symbolic links with their modes; times, owners and devices are not kept.
+type Copy struct {
+	Source string // a trailing slash means what is in it
+	Target string
+	// Owner is "user:group" of the node for Target and all below it, where that
+	// is on the node; empty: root.
+	Owner string
+}
+
+// Stats are a container's counters as the kernel has them, at one moment.
+type Stats struct {
+	// Memory is cgroup v1's memory.stat by its names; on v2 what v2 has, by
+	// those names.
+	Memory               map[string]uint64
+	CPU                  time.Duration // the jobs', in all
+	CPUUser, CPUSystem   uint64        // ticks of 1/100 s
+	DiskBytes, DiskFiles uint64
+	// Limits are as the kernel has them, which may have rounded.
+	Limits Limits
 }
 
 // Timing is one step's share of an operation.

@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 	"messaging/bus":    {"messaging", "messaging/dea", "messaging/warden"},
 	"messaging/socket": {"messaging", "messaging/dea", "messaging/warden"},
 	"messaging/dea":    {"messaging"},
-	"messaging/warden": {"messaging"},
+	"messaging/warden": {"messaging", "messaging/warden/protocol"},
 	"isolation/box":    {"isolation/*"},
 	"isolation":        {},
 }

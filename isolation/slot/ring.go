@@ -99,6 +99,17 @@ func (s *Slots) Lease() (Slot, bool) {
 	return Slot{Number: n, Epoch: s.epochs[n]}, true
 }
 
+// LeaseAt is Lease of a slot that somebody asked for: false while it is held,
+// or rests because something of its last tenant may be left, and where there
+// is no such slot.
+func (s *Slots) LeaseAt(number uint32) (Slot, bool) {
+	if !s.ring.Claim(number) {
+		return Slot{}, false
+	}
+	s.epochs[number]++
+	return Slot{Number: number, Epoch: s.epochs[number]}, true
+}
+
 // Next is the slot that Lease will hand out; false when none is free.
 func (s *Slots) Next() (Slot, bool) {
 	n, ok := s.ring.Next()

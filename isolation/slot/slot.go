@@ -2,6 +2,7 @@ package slot
 
 import (
 	"encoding/base32"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -92,10 +93,19 @@ func (p Plan) HostIP(n uint32) netip.Addr { return p.address(n, 1) }
 func (p Plan) PeerIP(n uint32) netip.Addr { return p.address(n, 2) }
 
 func (p Plan) address(n, host uint32) netip.Addr {
-	base := p.Pool.Addr().As4()
-	number := uint32(base[0])<<24 | uint32(base[1])<<16 | uint32(base[2])<<8 | uint32(base[3])
-	number += n*subnetSize + host
-	return netip.AddrFrom4([4]byte{byte(number >> 24), byte(number >> 16), byte(number >> 8), byte(number)})
+	a := p.Pool.Addr().As4()
+	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])+n*subnetSize+host)
+	return netip.AddrFrom4(a)
+}
+
+// SlotOf is the slot whose /30 an address lies in; false where no slot's does.
+func (p Plan) SlotOf(addr netip.Addr) (uint32, bool) {
+	if !addr.Is4() || !p.Pool.Contains(addr) {
+		return 0, false
+	}
+	base, within := p.Pool.Addr().As4(), addr.As4()
+	n := (binary.BigEndian.Uint32(within[:]) - binary.BigEndian.Uint32(base[:])) / subnetSize
+	return n, n < p.Max()
 }
 
 // UID is the first of slot n's UIDsPerSlot user ids; group ids are the same numbers.

@@ -184,3 +184,82 @@ func TestEverySecondTenantHasAnotherName(t *testing.T) {
 		t.Errorf("epoch went from %d to %d", second.Epoch, third.Epoch)
 	}
 }
+
+// Every address of a slot's /30 is the slot's, and no other address is anybody's.
+func TestAnAddressLeadsToItsSlot(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := plan()
+		bits := rapid.IntRange(8, subnetBits).Draw(t, "bits")
+		p.Pool = netip.PrefixFrom(netip.MustParseAddr("10.254.0.0"), bits).Masked()
+		n := rapid.Uint32Range(0, p.Max()-1).Draw(t, "slot")
+		for host := range uint32(subnetSize) {
+			addr := p.address(n, host)
+			if got, ok := p.SlotOf(addr); !ok || got != n {
+				t.Fatalf("%s in pool %s leads to slot %d, %v, want %d", addr, p.Pool, got, ok, n)
+			}
+		}
+		raw := rapid.Uint32().Draw(t, "any")
+		addr := netip.AddrFrom4([4]byte{byte(raw >> 24), byte(raw >> 16), byte(raw >> 8), byte(raw)})
+		if got, ok := p.SlotOf(addr); ok && !p.Subnet(got).Contains(addr) {
+			t.Fatalf("%s leads to slot %d, which has %s", addr, got, p.Subnet(got))
+		}
+	})
+	p := plan() // its pool has room for more slots than the uids and names have
+	p.Pool = netip.MustParsePrefix("10.0.0.0/8")
+	for _, nobodys := range []netip.Addr{
+		{}, netip.MustParseAddr("10.255.255.253"), netip.MustParseAddr("11.0.0.1"), netip.MustParseAddr("9.255.255.255"),
+		netip.MustParseAddr("::ffff:10.0.0.1"), netip.MustParseAddr("fd00::1"), p.address(p.Max(), 0),
+	} {
+		if n, ok := p.SlotOf(nobodys); ok {
+			t.Errorf("%s leads to slot %d", nobodys, n)
+		}
+	}
+}
+
+// Slots that are asked for among those that are not, against a set of the held
+// and the last epoch of each.
+func TestASlotThatIsAskedForIsLeasedOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := plan()
+		p.Pool = netip.MustParsePrefix("10.254.0.0/28")
+		slots, held, epochs := NewSlots(p), map[uint32]bool{}, map[uint32]uint32{}
+		taken := func(t *rapid.T, s Slot) {
+			if held[s.Number] || s.Epoch <= epochs[s.Number] {
+				t.Fatalf("%s is leased, held %v, last epochs %v", s, held, epochs)
+			}
+			held[s.Number], epochs[s.Number] = true, s.Epoch
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"asked for": func(t *rapid.T) {
+				n := rapid.Uint32Range(0, p.Max()).Draw(t, "n")
+				s, ok := slots.LeaseAt(n)
+				if ok != (n < p.Max() && !held[n]) || ok && s.Number != n {
+					t.Fatalf("slot %d: %s, %v, held %v", n, s, ok, held)
+				}
+				if ok {
+					taken(t, s)
+				}
+			},
+			"any": func(t *rapid.T) {
+				next, expected := slots.Next()
+				s, ok := slots.Lease()
+				if ok != (len(held) < int(p.Max())) || ok != expected || s != next {
+					t.Fatalf("%s, %v, but Next was %s, %v; held %v", s, ok, next, expected, held)
+				}
+				if ok {
+					taken(t, s)
+				}
+			},
+			"free": func(t *rapid.T) {
+				n := rapid.Uint32Range(0, p.Max()).Draw(t, "n")
+				slots.Free(n)
+				delete(held, n)
+			},
+			"": func(t *rapid.T) {
+				if slots.Held() != len(held) {
+					t.Fatalf("%d are held, want %v", slots.Held(), held)
+				}
+			},
+		})
+	})
+}

@@ -20,6 +20,9 @@ const (
 	// who may write to the socket may run as root anyway.
 	MessageMax = 64 << 20
 
+	// payloadMax leaves room for what stands around a payload.
+	payloadMax = MessageMax - headMax
+
 	// lengthMax is for a length with zeros in front.
 	lengthMax = 20
 
@@ -189,15 +192,18 @@ func broken(code int) string {
 
 // AppendFrame adds the frame of a message to dst.
 func AppendFrame(dst []byte, t Type, payload []byte) []byte {
+	dst = slices.Grow(dst, headMax+len(payload)+len(FrameEnd))
 	dst = append(appendHead(dst, t, len(payload)), payload...)
 	return append(dst, FrameEnd...)
 }
+
+// headMax is enough for what stands before a payload.
+const headMax = 32
 
 // appendHead adds all that stands before a payload of n bytes.
 func appendHead(dst []byte, t Type, n int) []byte {
 	length := protowire.SizeTag(fieldType) + protowire.SizeVarint(uint64(t)) +
 		protowire.SizeTag(fieldPayload) + protowire.SizeBytes(n)
-	dst = slices.Grow(dst, lengthMax+length+2*len(FrameEnd))
 	dst = strconv.AppendInt(dst, int64(length), 10)
 	dst = append(dst, FrameEnd...)
 	dst = protowire.AppendTag(dst, fieldType, protowire.VarintType)
@@ -213,12 +219,10 @@ func Frame(t Type, content proto.Message) ([]byte, error) {
 	if n > payloadMax {
 		return nil, fmt.Errorf("warden: encode %v: longer than %d bytes", t, MessageMax)
 	}
-	frame, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(appendHead(nil, t, n), content)
+	head := appendHead(make([]byte, 0, headMax+n+len(FrameEnd)), t, n)
+	frame, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(head, content)
 	if err != nil {
 		return nil, fmt.Errorf("warden: encode %v: %w", t, err)
 	}
 	return append(frame, FrameEnd...), nil
 }
-
-// payloadMax leaves room for what stands around a payload.
-const payloadMax = MessageMax - 32

@@ -1,6 +1,7 @@
 package warden
 
 import (
+	"fmt"
 	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -35,8 +36,10 @@ func check(m protoreflect.Message) string {
 		raw = raw[n:]
 	}
 	for i := range fields.Len() {
-		if field := fields.Get(i); field.Cardinality() == protoreflect.Required && !m.Has(field) {
-			return string(field.Name()) + ": missing"
+		if field := fields.Get(i); field.Cardinality() == protoreflect.Required {
+			if wrong := checkRequired(m, field); wrong != "" {
+				return string(field.Name()) + ": " + wrong
+			}
 		}
 	}
 	wrong := ""
@@ -45,6 +48,20 @@ func check(m protoreflect.Message) string {
 		return wrong == ""
 	})
 	return wrong
+}
+
+// checkRequired takes a number that an enum doesn't have for a field that isn't
+// there, as proto2 does and the library doesn't.
+func checkRequired(m protoreflect.Message, field protoreflect.FieldDescriptor) string {
+	if !m.Has(field) {
+		return "missing"
+	}
+	if field.Kind() == protoreflect.EnumKind {
+		if n := m.Get(field).Enum(); field.Enum().Values().ByNumber(n) == nil {
+			return fmt.Sprintf("there is no %s %d", field.Enum().Name(), n)
+		}
+	}
+	return ""
 }
 
 func checkNested(field protoreflect.FieldDescriptor, value protoreflect.Value) string {
@@ -65,4 +82,4 @@ func checkNested(field protoreflect.FieldDescriptor, value protoreflect.Value) s
 	return ""
 }
 
-func element[T ~string](field T, i int) string { return string(field) + "[" + strconv.Itoa(i) + "]" }
+func element(field protoreflect.Name, i int) string { return string(field) + "[" + strconv.Itoa(i) + "]" }

@@ -69,6 +69,15 @@ type Group interface {
 	OOMCounter() (*os.File, error)
 	// Usage reads the kernel's counters.
 	Usage() (isolation.Usage, error)
+	// Limit changes what of change is about memory and cpu, whatever goes on
+	// inside. Where it fails, nothing is changed. ErrInUse says that more memory
+	// is in use.
+	Limit(change isolation.LimitChange) error
+	// Limits are as the kernel has them; it may have rounded. asked is what was
+	// last set, for what the kernel keeps on another scale (v2's weight).
+	Limits(asked isolation.Limits) (isolation.Limits, error)
+	// Stats reads all counters; those of the disk, and the limits, are not here.
+	Stats() (isolation.Stats, error)
 	// WaitOOM returns when the kernel's count of kills is above seen.
 	WaitOOM(ctx context.Context, seen uint64) (uint64, error)
 	// Processes lists who is inside.

@@ -8,15 +8,19 @@ import (
 	"strings"
 )
 
-// readNumber reads a file with one number; "max" reads as 0.
-func readNumber(dir, file string) (int64, error) {
+func readText(dir, file string) (string, error) {
 	content, err := os.ReadFile(filepath.Join(dir, file))
 	if err != nil {
-		return 0, fmt.Errorf("cgroup: %w", err)
+		return "", fmt.Errorf("cgroup: %w", err)
 	}
-	text := strings.TrimSpace(string(content))
-	if text == "max" {
-		return 0, nil
+	return strings.TrimSpace(string(content)), nil
+}
+
+// readNumber reads a file with one number; "max" reads as 0.
+func readNumber(dir, file string) (int64, error) {
+	text, err := readText(dir, file)
+	if err != nil || text == "max" {
+		return 0, err
 	}
 	number, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {

@@ -126,8 +126,7 @@ func (g *v2Group) limit(l isolation.Limits) error {
 // WeightOf turns cpu shares (2…262144) into a weight (1…10000), linearly, as
 // the field does.
 func WeightOf(shares uint64) uint64 {
-	shares = min(max(shares, 2), 262144)
-	return 1 + (shares-2)*9999/262142
+	return 1 + (Shares(shares)-sharesMin)*9999/(sharesMax-sharesMin)
 }
 
 func (g *v2Group) directory(name string) (Join, error) {

@@ -31,6 +31,10 @@ node {
   on_term          = "detach"
   shutdown_timeout = "60s" # then whatever still runs is killed
 
+  # What SIGUSR2 does: "detach" answers what was asked already and ends, with
+  # every application and container running on. Left out: nothing.
+  #on_usr2 = "detach"
+
   # The program that is PID 1 of every container. Left out: deacon-init beside
   # the running program.
   #init = "/usr/local/bin/deacon-init"
@@ -114,11 +118,21 @@ network {
   # Of the containers' links. Left out: 1500.
   #mtu = 1450
 
-  # What an application's own rules don't allow: "allow" or "reject".
+  # How long the addresses of a container that is gone rest at least before
+  # another container gets them. They always rest until the kernel has let go.
+  release_delay = "0s"
+
+  # What an application's own rules don't allow: "allow" or "reject". What the
+  # rules of Warden's clients don't allow is rejected always.
   egress = "allow"
 
-  # Never reached, whatever rules say; beside the node itself, other containers
-  # and the cloud's metadata address, which never are.
+  # Reached by every container, whether or not a rule allows it; and whether the
+  # node itself is too.
+  allowed     = []
+  host_access = false
+
+  # Never reached, whatever rules and "allowed" say; beside other containers and
+  # the cloud's metadata address, which never are.
   denied = []
 
   # Resolvers of the containers. Left out: the machine's, but those that only
@@ -151,4 +165,67 @@ stack "host" {}
 log {
   level  = "info" # trace, debug, info, warn, error
   format = "text" # or "json", one object a line
+
+  # Where it goes. Left out: to the standard error output. With both, to both.
+  #file = "/var/log/deacon.log" # appended to
+  #syslog = "deacon" # by this name
 }
+
+# The door for clients of Cloud Foundry's old Warden: its socket and its
+# protocol, with containers like all others. Without this block there is none.
+# Everything in it is the default. `deacon warden-config import FILE` makes a
+# configuration from that of a Warden.
+#
+# warden {
+#   # Who may write to the socket is let in, and has the power of root.
+#   socket = "/tmp/warden.sock"
+#   mode   = "0755"
+#   # Left out: the agent's own.
+#   #group = "adm"
+#
+#   # The root file system where a client names none: a folder, or the name of a
+#   # stack. Left out: the first stack.
+#   #rootfs = "/var/lib/warden/rootfs"
+#
+#   # How long a container lives on that no client knows any more, where its
+#   # client said nothing: a duration, or "never" if it isn't to be destroyed.
+#   grace_time = "5m"
+#
+#   # What a job may write, both streams together; one that writes more is cut off.
+#   job_output_limit = "10MiB"
+#
+#   # Whether clients can limit disk space and inodes.
+#   disk_quota = true
+#
+#   # Containers inside of containers: not built, true is refused.
+#   allow_nested = false
+#
+#   # The agent's number, for tools that look for it; removed at its end.
+#   #pid_file = "/run/warden.pid"
+#
+#   # Answers every HTTP request with 200, for monitors.
+#   #health_check = "127.0.0.1:2345"
+#
+#   # Takes the lines of jobs that have a log_tag.
+#   syslog_socket = "/dev/log"
+#
+#   # Limits of jobs, soft and hard alike, for requests that say nothing: a
+#   # number as in setrlimit(2), or "unlimited". Left out: Warden's own.
+#   rlimits {
+#     #as = "unlimited"
+#     #core = 0
+#     #cpu = "unlimited"
+#     #data = "unlimited"
+#     #fsize = "unlimited"
+#     #locks = "unlimited"
+#     #memlock = 65536
+#     #msgqueue = 819200
+#     #nice = 0
+#     #nofile = 8192
+#     #nproc = 512
+#     #rss = "unlimited"
+#     #rtprio = 0
+#     #sigpending = 1024
+#     #stack = 8388608
+#   }
+# }

@@ -22,6 +22,7 @@ type Config struct {
 	Disk      Disk
 	Stacks    []Stack // at least one; the first is the default
 	Log       Log
+	Warden    *Warden // nil: nobody is let in by Warden's socket
 	// Warnings are what is allowed but odd, each with file and line.
 	Warnings []string
 }
@@ -34,12 +35,13 @@ type Node struct {
 	Index           int        // of the component, for router tags
 	Zone            string     // for placement
 	UIDBase         uint32     // first user id of the first container
-	OnTerm          OnTerm     //
+	OnTerm          OnTerm     // what SIGTERM does
+	OnUSR2          OnTerm     // what SIGUSR2 does: Detach, or nothing where it is empty
 	ShutdownTimeout time.Duration
 	Init            string // path of deacon-init; empty: beside the running program
 }
 
-// OnTerm is what SIGTERM does to the node.
+// OnTerm is what a signal that ends the agent does to the node.
 type OnTerm string
 
 // Detaching leaves the applications to the next agent.
@@ -113,8 +115,14 @@ type Network struct {
 	MTU       int             // of the links; zero: Ethernet's
 	Egress    network.Verdict // what no rule of an application allows
 	Denied    []netip.Prefix  // never reached from a container
-	DNS       []netip.Addr    // empty: the machine's resolvers
-	Loopback  bool            // mapped ports answer on 127.0.0.1 too
+	Allowed   []netip.Prefix  // reached without a rule, where Denied says nothing else
+	// HostAccess lets containers reach the node itself, where Denied says nothing else.
+	HostAccess bool
+	// ReleaseDelay is how long the addresses of a container that is gone rest at
+	// least before another one gets them.
+	ReleaseDelay time.Duration
+	DNS          []netip.Addr // empty: the machine's resolvers
+	Loopback     bool         // mapped ports answer on 127.0.0.1 too
 }
 
 // Disk is how containers' disk limits are enforced.
@@ -136,6 +144,8 @@ const HostStack = "host"
 type Log struct {
 	Level  string // trace, debug, info, warn or error
 	Format string // text or json
+	File   string // appended to; empty: standard error, unless Syslog is set
+	Syslog string // by which name syslog gets it too; empty: it doesn't
 }
 
 // DefaultConfig is the configuration of an empty file.

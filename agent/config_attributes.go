@@ -175,7 +175,7 @@ func (r *attributeReader) duration(a *hcl.Attribute, into *time.Duration, least,
 
 // units are what sizes are given in: powers of 1024 only, because that is what
 // the kernel counts in and what the wire means by MB.
-var units = map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+var units = map[string]int64{"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 var sizeForm = regexp.MustCompile(`^([0-9]{1,12}) ?([A-Za-z]*)$`)
 
@@ -192,8 +192,8 @@ func (r *attributeReader) size(a *hcl.Attribute, into *int64, least, most int64)
 	}
 	unit, known := units[parts[2]]
 	if !known {
-		r.fault(a, "Not a size", "%q must have one of the units KiB, MiB, GiB and TiB. Did you mean %q?",
-			a.Name, parts[1]+nearestUnit(parts[2]))
+		r.fault(a, "Not a size", "%q must have one of the units B, KiB, MiB, GiB and TiB. Did you mean %q?",
+			a.Name, parts[1]+nearestUnit(parts[1], parts[2]))
 		return
 	}
 	n, _ := strconv.ParseInt(parts[1], 10, 64)
@@ -204,8 +204,13 @@ func (r *attributeReader) size(a *hcl.Attribute, into *int64, least, most int64)
 	*into = n * unit
 }
 
-func nearestUnit(given string) string {
-	if given == "" {
+// nearestUnit is what was probably meant: a number of seven digits and no unit
+// is one of bytes.
+func nearestUnit(number, given string) string {
+	switch {
+	case given == "" && len(number) > 6:
+		return "B"
+	case given == "":
 		return "MiB"
 	}
 	for unit := range units {

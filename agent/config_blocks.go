@@ -24,24 +24,26 @@ const (
 
 // Bounds of what is configured freely.
 const (
-	indexMax      = 1 << 20
-	timeoutMax    = time.Hour
-	graceMax      = 10 * time.Minute
-	crashKeptMax  = 30 * 24 * time.Hour
-	overcommitMin = 0.1
-	overcommitMax = 100
-	sizeMax       = 1 << 50
-	memoryMin     = 64 << 20
-	diskMin       = 64 << 20
-	poolSizeMin   = 256 << 20
-	outputMin     = 64 << 10
-	sharesMax     = 262144 // the kernel's
-	processesMin  = 8
-	countMax      = 1 << 40
-	startsMost    = 1024
-	portMin       = 1024
-	mtuMin        = 576 // what every IPv4 host must take
-	nameMax       = 64
+	indexMax     = 1 << 20
+	timeoutMax   = time.Hour
+	graceMax     = 10 * time.Minute
+	crashKeptMax = 30 * 24 * time.Hour
+	// A slot that rests is a container fewer.
+	releaseDelayMax = time.Hour
+	overcommitMin   = 0.1
+	overcommitMax   = 100
+	sizeMax         = 1 << 50
+	memoryMin       = 64 << 20
+	diskMin         = 64 << 20
+	poolSizeMin     = 256 << 20
+	outputMin       = 64 << 10
+	sharesMax       = 262144 // the kernel's
+	processesMin    = 8
+	countMax        = 1 << 40
+	startsMost      = 1024
+	portMin         = 1024
+	mtuMin          = 576 // what every IPv4 host must take
+	nameMax         = 64
 )
 
 // read turns the file into a configuration, starting from the default one.
@@ -63,10 +65,16 @@ func (f *configFile) read(r *attributeReader) Config {
 	readBlock(f.Log, func(b *logBlock) {
 		choice(r, b.Level, &c.Log.Level, "trace", "debug", "info", "warn", "error")
 		choice(r, b.Format, &c.Log.Format, "text", "json")
+		r.path(b.File, &c.Log.File)
+		r.text(b.Syslog, &c.Log.Syslog)
+		if b.Syslog != nil && !identForm.MatchString(c.Log.Syslog) {
+			r.fault(b.Syslog, "Not a name for syslog", "\"syslog\" has 1 to 64 letters, digits, dots, dashes and underscores.")
+		}
 	})
 	if len(f.Stacks) > 0 {
 		c.Stacks = readStacks(r, f.Stacks)
 	}
+	readBlock(f.Warden, func(b *wardenBlock) { c.Warden = b.read(r, c.Stacks) })
 	f.compare(r, c)
 	return c
 }
@@ -93,6 +101,9 @@ func (f *configFile) compare(r *attributeReader, c Config) {
 // subscribe to something else.
 var tokenForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
+// identForm is what syslog's readers take for a name as a whole.
+var identForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+
 func (b *nodeBlock) read(r *attributeReader, n *Node) {
 	r.path(b.State, &n.State)
 	r.text(b.ID, &n.ID)
@@ -108,8 +119,23 @@ func (b *nodeBlock) read(r *attributeReader, n *Node) {
 	}
 	whole(r, b.UIDBase, &n.UIDBase, slot.UIDsPerSlot, math.MaxUint32-2*slot.UIDsPerSlot)
 	choice(r, b.OnTerm, &n.OnTerm, Detach, Shutdown)
+	b.readOnUSR2(r, n)
 	r.duration(b.ShutdownTimeout, &n.ShutdownTimeout, time.Second, timeoutMax)
 	r.path(b.Init, &n.Init)
+}
+
+// readOnUSR2 knows the word for what a later version does, so that nobody looks
+// for a misspelling.
+func (b *nodeBlock) readOnUSR2(r *attributeReader, n *Node) {
+	const evacuate = OnTerm("evacuate")
+	var wanted OnTerm
+	choice(r, b.OnUSR2, &wanted, Detach, evacuate)
+	if wanted == evacuate {
+		r.fault(b.OnUSR2, "Not built yet", "Evacuating, which has other nodes start the applications first, "+
+			"is not built yet. \"on_usr2\" can be \"detach\"; left out, the signal does nothing.")
+		return
+	}
+	n.OnUSR2 = wanted
 }
 
 func (b *natsBlock) read(r *attributeReader, n *NATS) {
@@ -236,9 +262,13 @@ func (b *networkBlock) read(r *attributeReader, n *Network) {
 	}
 	choice(r, b.Egress, &n.Egress, network.Allow, network.Reject)
 	r.prefixes(b.Denied, &n.Denied)
+	r.prefixes(b.Allowed, &n.Allowed)
+	r.truth(b.HostAccess, &n.HostAccess)
+	r.duration(b.ReleaseDelay, &n.ReleaseDelay, 0, releaseDelayMax)
 	r.addresses(b.DNS, &n.DNS)
 	r.truth(b.Loopback, &n.Loopback)
 	b.checkPool(r, *n)
+	b.checkAllowed(r, *n)
 	b.checkPorts(r, *n)
 }
 

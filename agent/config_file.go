@@ -61,6 +61,7 @@ type configFile struct {
 	Disk      *diskBlock      `hcl:"disk,block"`
 	Stacks    []*stackBlock   `hcl:"stack,block"`
 	Log       *logBlock       `hcl:"log,block"`
+	Warden    *wardenBlock    `hcl:"warden,block"`
 }
 
 type nodeBlock struct {
@@ -71,6 +72,7 @@ type nodeBlock struct {
 	Zone            *hcl.Attribute `hcl:"zone,optional"`
 	UIDBase         *hcl.Attribute `hcl:"uid_base,optional"`
 	OnTerm          *hcl.Attribute `hcl:"on_term,optional"`
+	OnUSR2          *hcl.Attribute `hcl:"on_usr2,optional"`
 	ShutdownTimeout *hcl.Attribute `hcl:"shutdown_timeout,optional"`
 	Init            *hcl.Attribute `hcl:"init,optional"`
 }
@@ -119,14 +121,17 @@ type instanceBlock struct {
 }
 
 type networkBlock struct {
-	Pool      *hcl.Attribute `hcl:"pool,optional"`
-	PortFirst *hcl.Attribute `hcl:"port_first,optional"`
-	PortLast  *hcl.Attribute `hcl:"port_last,optional"`
-	MTU       *hcl.Attribute `hcl:"mtu,optional"`
-	Egress    *hcl.Attribute `hcl:"egress,optional"`
-	Denied    *hcl.Attribute `hcl:"denied,optional"`
-	DNS       *hcl.Attribute `hcl:"dns,optional"`
-	Loopback  *hcl.Attribute `hcl:"loopback,optional"`
+	Pool         *hcl.Attribute `hcl:"pool,optional"`
+	PortFirst    *hcl.Attribute `hcl:"port_first,optional"`
+	PortLast     *hcl.Attribute `hcl:"port_last,optional"`
+	MTU          *hcl.Attribute `hcl:"mtu,optional"`
+	Egress       *hcl.Attribute `hcl:"egress,optional"`
+	Denied       *hcl.Attribute `hcl:"denied,optional"`
+	Allowed      *hcl.Attribute `hcl:"allowed,optional"`
+	HostAccess   *hcl.Attribute `hcl:"host_access,optional"`
+	ReleaseDelay *hcl.Attribute `hcl:"release_delay,optional"`
+	DNS          *hcl.Attribute `hcl:"dns,optional"`
+	Loopback     *hcl.Attribute `hcl:"loopback,optional"`
 }
 
 type diskBlock struct {
@@ -143,4 +148,6 @@ type stackBlock struct {
 type logBlock struct {
 	Level  *hcl.Attribute `hcl:"level,optional"`
 	Format *hcl.Attribute `hcl:"format,optional"`
+	File   *hcl.Attribute `hcl:"file,optional"`
+	Syslog *hcl.Attribute `hcl:"syslog,optional"`
 }

@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -32,6 +34,11 @@ func (c Config) Resolve() (_ Config, notes []string, err error) {
 	}
 	for _, s := range c.Stacks {
 		if err := checkStack(s); err != nil {
+			return Config{}, nil, err
+		}
+	}
+	if c.Warden != nil {
+		if c.Warden, err = c.Warden.resolve(); err != nil {
 			return Config{}, nil, err
 		}
 	}
@@ -89,14 +96,44 @@ func checkStack(s Stack) error {
 	if s.Path == "" {
 		return nil
 	}
-	info, err := os.Stat(s.Path)
-	if err != nil {
+	if err := checkFolder(s.Path); err != nil {
 		return fmt.Errorf("agent: stack %s: %w", s.Name, err)
 	}
-	if !info.IsDir() {
-		return fmt.Errorf("agent: stack %s: %s is no folder", s.Name, s.Path)
-	}
 	return nil
+}
+
+func checkFolder(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		return fmt.Errorf("%s is no folder", path)
+	}
+	return err
+}
+
+// resolve looks for what the block names on this machine.
+func (w Warden) resolve() (*Warden, error) {
+	if w.Rootfs.Name == "" && w.Rootfs.Path != "" {
+		if err := checkFolder(w.Rootfs.Path); err != nil {
+			return nil, fmt.Errorf("agent: warden.rootfs: %w", err)
+		}
+	}
+	w.GID = -1
+	if w.Group == "" {
+		return &w, nil
+	}
+	// A number needs no group of that number.
+	if gid, err := strconv.ParseUint(w.Group, 10, 31); err == nil {
+		w.GID = int(gid)
+		return &w, nil
+	}
+	group, err := user.LookupGroup(w.Group)
+	if err != nil {
+		return nil, fmt.Errorf("agent: warden.group: %w", err)
+	}
+	if w.GID, err = strconv.Atoi(group.Gid); err != nil {
+		return nil, fmt.Errorf("agent: warden.group: %s has the number %q: %w", w.Group, group.Gid, err)
+	}
+	return &w, nil
 }
 
 // outwardAddress is the address that the machine speaks from by default.

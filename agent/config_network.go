@@ -40,6 +40,21 @@ func (b *networkBlock) checkPool(r *attributeReader, n Network) {
 	}
 }
 
+func (b *networkBlock) checkAllowed(r *attributeReader, n Network) {
+	for _, allowed := range n.Allowed {
+		if allowed.Overlaps(n.Pool) && allowed.Bits() > 0 {
+			r.warn(b.Allowed, "network.allowed has %s, which overlaps the pool %s: "+
+				"containers never reach one another all the same", allowed, n.Pool)
+		}
+		for _, denied := range n.Denied {
+			if denied.Overlaps(allowed) {
+				r.warn(b.Allowed, "network.allowed has %s and network.denied has %s: what both have is denied",
+					allowed, denied)
+			}
+		}
+	}
+}
+
 func (b *networkBlock) checkPorts(r *attributeReader, n Network) {
 	if b.PortFirst == nil && b.PortLast == nil {
 		return

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,12 +18,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/deacon-agent/deacon/isolation/network"
+	"github.com/deacon-agent/deacon/messaging"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files; read the difference before you commit it")
 
 var byValue = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 var byAddress = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+var byPort = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
 
 func shipped(t *testing.T) []byte {
 	t.Helper()
@@ -57,12 +61,34 @@ func TestTheShippedFileIsTheDefault(t *testing.T) {
 	}
 }
 
+// withWarden takes the # away from the block that the shipped file only shows.
+func withWarden(t *testing.T, src []byte) []byte {
+	t.Helper()
+	head, block, found := bytes.Cut(src, []byte("\n# warden {\n"))
+	if !found {
+		t.Fatal("config.hcl shows no warden block")
+	}
+	block = regexp.MustCompile(`(?m)^# ?`).ReplaceAll(block, nil)
+	return slices.Concat(head, []byte("\nwarden {\n"), block)
+}
+
+// What is shown of Warden's block is the default of its settings.
+func TestTheShownWardenBlockIsItsDefault(t *testing.T) {
+	for name, src := range map[string]string{"shown": string(withWarden(t, shipped(t))), "empty": "warden {}"} {
+		want := DefaultWarden()
+		want.Rootfs = Stack{Name: HostStack}
+		if diff := cmp.Diff(&want, mustParse(t, src).Warden, byPort); diff != "" {
+			t.Errorf("the block that is %s differs from DefaultWarden (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // settingLine is a setting that config.hcl shows, in force or not.
-var settingLine = regexp.MustCompile(`^\s*#?([a-z_]+) *= `)
+var settingLine = regexp.MustCompile(`^\s*#?([a-z_0-9]+) *= `)
 
 func TestTheShippedFileShowsEverySetting(t *testing.T) {
 	shown := map[string]int{}
-	for line := range strings.Lines(string(shipped(t))) {
+	for line := range strings.Lines(string(withWarden(t, shipped(t)))) {
 		if m := settingLine.FindStringSubmatch(line); m != nil {
 			shown[m[1]]++
 		}
@@ -91,8 +117,9 @@ func TestTheShippedFileShowsEverySetting(t *testing.T) {
 func TestEverySuggestedSettingWorks(t *testing.T) {
 	t.Setenv("DEACON_NATS_PASSWORD", "secret")
 	t.Setenv("DEACON_NATS_TOKEN", "secret")
-	src := shipped(t)
-	suggested := regexp.MustCompile(`(?m)^( *)#([a-z_]+ = )`)
+	src := withWarden(t, shipped(t))
+	unchanged := mustParse(t, string(src))
+	suggested := regexp.MustCompile(`(?m)^( *)#([a-z_0-9]+ = )`)
 	found := suggested.FindAllSubmatchIndex(src, -1)
 	for _, at := range found {
 		setting := string(src[at[4]:at[5]])
@@ -105,13 +132,20 @@ func TestEverySuggestedSettingWorks(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", setting, err)
 		}
-		if cmp.Equal(c, DefaultConfig(), byValue, byAddress) {
+		if cmp.Equal(c, unchanged, byValue, byAddress, byPort) {
 			t.Errorf("%s: setting it changes nothing", setting)
 		}
 	}
-	if len(found) < 15 {
+	if len(found) < 35 {
 		t.Errorf("found %d suggested settings; the test looks for the wrong thing", len(found))
 	}
+}
+
+var everyRlimit = []messaging.Rlimit{
+	{Name: "as", Value: 1}, {Name: "core", Value: 0}, {Name: "cpu", Value: 3}, {Name: "data", Value: 4},
+	{Name: "fsize", Value: 5}, {Name: "locks", Value: 6}, {Name: "memlock", Value: 7}, {Name: "msgqueue", Value: 8},
+	{Name: "nice", Value: 9}, {Name: "nofile", Value: 10}, {Name: "nproc", Value: 11}, {Name: "rss", Value: 12},
+	{Name: "rtprio", Value: 13}, {Name: "sigpending", Value: math.MaxUint64 - 1}, {Name: "stack", Value: math.MaxUint64},
 }
 
 func TestEverySettingArrives(t *testing.T) {
@@ -122,7 +156,7 @@ func TestEverySettingArrives(t *testing.T) {
 	}
 	want := Config{
 		Node: Node{State: "/srv/deacon", ID: "n1", Address: netip.MustParseAddr("192.0.2.7"), Index: 3, Zone: "z2",
-			UIDBase: 2_000_000, OnTerm: Shutdown, ShutdownTimeout: 90 * time.Second, Init: "/opt/deacon-init"},
+			UIDBase: 2_000_000, OnTerm: Shutdown, OnUSR2: Detach, ShutdownTimeout: 90 * time.Second, Init: "/opt/deacon-init"},
 		NATS: NATS{Servers: []string{"tls://a:4222", "nats://b"}, User: "u", Password: "p w",
 			TLS: TLS{CA: "/c/ca.pem", Cert: "/c/cert.pem", Key: "/c/key.pem"}},
 		Resources: Resources{MemoryMiB: 4096, MemoryOvercommit: 1.5, DiskMiB: 1 << 20, DiskOvercommit: 2},
@@ -132,12 +166,17 @@ func TestEverySettingArrives(t *testing.T) {
 			OutputMaxBytes: 128 << 10, StartsMax: 4},
 		Network: Network{Pool: netip.MustParsePrefix("10.9.0.0/20"), PortFirst: 2000, PortLast: 2999, MTU: 1400,
 			Egress: network.Reject, Denied: []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")},
+			Allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, HostAccess: true, ReleaseDelay: 5 * time.Second,
 			DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53")}},
 		Disk:   Disk{Driver: "btrfs", PoolBytes: 2 << 30},
 		Stacks: []Stack{{Name: "lucid64", Path: "/stacks/lucid64"}, {Name: "host"}},
-		Log:    Log{Level: "debug", Format: "json"},
+		Log:    Log{Level: "debug", Format: "json", File: "/var/log/deacon.log", Syslog: "deacon-1"},
+		Warden: &Warden{Socket: "/run/warden.sock", Mode: 0o770, Group: "adm", GID: -1, Rootfs: Stack{Name: "host"},
+			JobOutputLimit: 100_000, PIDFile: "/run/warden.pid",
+			HealthCheck: netip.MustParseAddrPort("127.0.0.1:2345"), SyslogSocket: "/run/syslog",
+			Rlimits: everyRlimit},
 	}
-	if diff := cmp.Diff(want, got, byValue, byAddress); diff != "" {
+	if diff := cmp.Diff(want, got, byValue, byAddress, byPort); diff != "" {
 		t.Error("(-want +got):\n", diff)
 	}
 }
@@ -185,11 +224,13 @@ func golden(t *testing.T, name, got string) {
 
 func TestOddButAllowedIsAWarningWithItsLine(t *testing.T) {
 	for src, want := range map[string]string{
-		"network {\n  port_first = 30000\n  port_last = 65000\n}": "config.hcl:2: ports 30000 to 65000 overlap",
-		"network {\n  denied = [\"0.0.0.0/0\"]\n}":                "config.hcl:2: network.denied has 0.0.0.0/0",
-		"network {\n  denied = [\"10.254.1.0/24\"]\n}":            "config.hcl:2: network.denied has 10.254.1.0/24, which",
-		"disk {\n  driver = \"none\"\n  pool_size = \"1GiB\"\n}":  "config.hcl:3: disk.pool_size has no effect",
-		"node {\n  shutdown_timeout = \"1s\"\n}":                  "config.hcl:2: node.shutdown_timeout is shorter",
+		"network {\n  port_first = 30000\n  port_last = 65000\n}":                   "config.hcl:2: ports 30000 to 65000 overlap",
+		"network {\n  denied = [\"0.0.0.0/0\"]\n}":                                  "config.hcl:2: network.denied has 0.0.0.0/0",
+		"network {\n  denied = [\"10.254.1.0/24\"]\n}":                              "config.hcl:2: network.denied has 10.254.1.0/24, which",
+		"network {\n  allowed = [\"10.254.1.0/24\"]\n}":                             "config.hcl:2: network.allowed has 10.254.1.0/24, which",
+		"network {\n  denied = [\"10.1.0.0/16\"]\n  allowed = [\"10.1.2.0/24\"]\n}": "config.hcl:3: network.allowed has 10.1.2.0/24 and",
+		"disk {\n  driver = \"none\"\n  pool_size = \"1GiB\"\n}":                    "config.hcl:3: disk.pool_size has no effect",
+		"node {\n  shutdown_timeout = \"1s\"\n}":                                    "config.hcl:2: node.shutdown_timeout is shorter",
 	} {
 		c := mustParse(t, src)
 		if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], want) {

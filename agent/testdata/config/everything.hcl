@@ -6,6 +6,7 @@ node {
   zone             = "z2"
   uid_base         = 2000000
   on_term          = "shutdown"
+  on_usr2          = "detach"
   shutdown_timeout = "1m30s"
   init             = "/opt/deacon-init"
 }
@@ -49,6 +50,9 @@ network {
   mtu        = 1400
   egress     = "reject"
   denied     = ["192.168.0.0/16"]
+  allowed    = ["192.0.2.0/24"]
+  host_access   = true
+  release_delay = "5s"
   dns        = ["192.0.2.53"]
   loopback   = false
 }
@@ -63,4 +67,36 @@ stack "host" {}
 log {
   level  = "debug"
   format = "json"
+  file   = "/var/log/deacon.log"
+  syslog = "deacon-1"
+}
+warden {
+  socket           = "/run/./warden.sock"
+  mode             = "0770"
+  group            = "adm"
+  rootfs           = "host"
+  grace_time       = "never"
+  job_output_limit = "100000B"
+  disk_quota       = false
+  allow_nested     = false
+  pid_file         = "/run/warden.pid"
+  health_check     = "127.0.0.1:2345"
+  syslog_socket    = "/run/syslog"
+  rlimits {
+    as         = 1
+    core       = 0
+    cpu        = 3
+    data       = 4
+    fsize      = 5
+    locks      = 6
+    memlock    = 7
+    msgqueue   = 8
+    nice       = 9
+    nofile     = "10"
+    nproc      = 11
+    rss        = 12
+    rtprio     = 13
+    sigpending = 18446744073709551614
+    stack      = "unlimited"
+  }
 }

@@ -1,0 +1,223 @@
+package agent
+
+import (
+	"io/fs"
+	"math"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// Warden is how the clients of the old Warden are served: by its socket, in
+// its words (wire/warden.md), with the containers that the node has anyway.
+type Warden struct {
+	Socket string      // absolute path, short enough for the kernel
+	Mode   fs.FileMode // of the socket: who may write to it is let in
+	Group  string      // of the socket, a name or a number; empty: the agent's own
+	GID    int         // Group's id, once Resolve has looked; -1: the agent's own
+	// Rootfs is for containers whose client names no other: a stack of the
+	// node's, or a folder, which has a Path and no Name.
+	Rootfs Stack
+	// Grace is how long a container without a client lives on where its client
+	// said nothing; nil: for ever.
+	Grace          *time.Duration
+	JobOutputLimit int64              // bytes that a job may write, both streams together
+	Rlimits        []messaging.Rlimit // of jobs, in the names' order, where the client's request says nothing
+	DiskQuota      bool               // false: limit_disk limits nothing and answers nothing
+	PIDFile        string             // empty: none
+	HealthCheck    netip.AddrPort     // where HTTP is answered with 200; invalid: nowhere
+	SyslogSocket   string             // where the lines of jobs with a log_tag go
+}
+
+// DefaultWarden is the configuration of an empty warden block, but for Rootfs:
+// that is the node's first stack.
+func DefaultWarden() Warden {
+	grace := 5 * time.Minute
+	return Warden{
+		Socket: "/tmp/warden.sock", Mode: 0o755, GID: -1, Grace: &grace, JobOutputLimit: 10 << 20, DiskQuota: true,
+		SyslogSocket: "/dev/log",
+	}
+}
+
+type wardenBlock struct {
+	Socket         *hcl.Attribute `hcl:"socket,optional"`
+	Mode           *hcl.Attribute `hcl:"mode,optional"`
+	Group          *hcl.Attribute `hcl:"group,optional"`
+	Rootfs         *hcl.Attribute `hcl:"rootfs,optional"`
+	GraceTime      *hcl.Attribute `hcl:"grace_time,optional"`
+	JobOutputLimit *hcl.Attribute `hcl:"job_output_limit,optional"`
+	DiskQuota      *hcl.Attribute `hcl:"disk_quota,optional"`
+	AllowNested    *hcl.Attribute `hcl:"allow_nested,optional"`
+	PIDFile        *hcl.Attribute `hcl:"pid_file,optional"`
+	HealthCheck    *hcl.Attribute `hcl:"health_check,optional"`
+	SyslogSocket   *hcl.Attribute `hcl:"syslog_socket,optional"`
+	Rlimits        *rlimitsBlock  `hcl:"rlimits,block"`
+}
+
+// rlimitsBlock has Warden's names, in its order.
+type rlimitsBlock struct {
+	As         *hcl.Attribute `hcl:"as,optional"`
+	Core       *hcl.Attribute `hcl:"core,optional"`
+	CPU        *hcl.Attribute `hcl:"cpu,optional"`
+	Data       *hcl.Attribute `hcl:"data,optional"`
+	Fsize      *hcl.Attribute `hcl:"fsize,optional"`
+	Locks      *hcl.Attribute `hcl:"locks,optional"`
+	Memlock    *hcl.Attribute `hcl:"memlock,optional"`
+	Msgqueue   *hcl.Attribute `hcl:"msgqueue,optional"`
+	Nice       *hcl.Attribute `hcl:"nice,optional"`
+	Nofile     *hcl.Attribute `hcl:"nofile,optional"`
+	Nproc      *hcl.Attribute `hcl:"nproc,optional"`
+	Rss        *hcl.Attribute `hcl:"rss,optional"`
+	Rtprio     *hcl.Attribute `hcl:"rtprio,optional"`
+	Sigpending *hcl.Attribute `hcl:"sigpending,optional"`
+	Stack      *hcl.Attribute `hcl:"stack,optional"`
+}
+
+const (
+	socketPathMax = 107 // the kernel's 108 bytes, less the terminating zero
+	graceTimeMax  = math.MaxUint32 * time.Second
+)
+
+// groupForm is what the tools that make groups allow, or a number.
+var groupForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$`)
+
+func (b *wardenBlock) read(r *attributeReader, stacks []Stack) *Warden {
+	w := DefaultWarden()
+	w.Rootfs = stacks[0]
+	r.path(b.Socket, &w.Socket)
+	if len(w.Socket) > socketPathMax {
+		r.fault(b.Socket, "Too long for a socket", "\"socket\" has %d bytes; the kernel takes a path of at most %d.",
+			len(w.Socket), socketPathMax)
+	}
+	b.readMode(r, &w.Mode)
+	r.text(b.Group, &w.Group)
+	if b.Group != nil && !groupForm.MatchString(w.Group) {
+		r.fault(b.Group, "Not a group", "\"group\" must be the name or the number of a group of this machine.")
+	}
+	b.readRootfs(r, &w.Rootfs, stacks)
+	b.readGrace(r, &w.Grace)
+	r.size(b.JobOutputLimit, &w.JobOutputLimit, 0, sizeMax)
+	r.truth(b.DiskQuota, &w.DiskQuota)
+	nested := false
+	if r.truth(b.AllowNested, &nested); nested {
+		r.fault(b.AllowNested, "Not built", "Containers inside of containers are not built: a container may use "+
+			"the few devices that every one has, and no other. Leave \"allow_nested\" out.")
+	}
+	r.path(b.PIDFile, &w.PIDFile)
+	b.readHealthCheck(r, &w.HealthCheck)
+	r.path(b.SyslogSocket, &w.SyslogSocket)
+	readBlock(b.Rlimits, func(b *rlimitsBlock) { w.Rlimits = b.read(r) })
+	return &w
+}
+
+// readMode takes the digits as chmod does.
+func (b *wardenBlock) readMode(r *attributeReader, into *fs.FileMode) {
+	v, ok := r.value(b.Mode, cty.String, `a string of octal digits such as "0770"`)
+	if !ok {
+		return
+	}
+	mode, err := strconv.ParseUint(v.AsString(), 8, 16)
+	if err != nil || mode > 0o777 {
+		r.fault(b.Mode, "Not a mode", "\"mode\" must be octal digits from \"0000\" to \"0777\", such as \"0770\".")
+		return
+	}
+	*into = fs.FileMode(mode)
+}
+
+func (b *wardenBlock) readRootfs(r *attributeReader, into *Stack, stacks []Stack) {
+	v, ok := r.value(b.Rootfs, cty.String, "a folder, or a stack's name")
+	if !ok {
+		return
+	}
+	given := v.AsString()
+	if strings.HasPrefix(given, "/") {
+		var path string
+		r.path(b.Rootfs, &path)
+		*into = Stack{Path: path}
+		return
+	}
+	var names []string
+	for _, s := range stacks {
+		if s.Name == given {
+			*into = s
+			return
+		}
+		names = append(names, s.Name)
+	}
+	r.fault(b.Rootfs, "No such stack", "\"rootfs\" must be a folder, \"/...\", or one of this file's stacks: %s.%s",
+		strings.Join(names, ", "), suggest(given, names))
+}
+
+func (b *wardenBlock) readGrace(r *attributeReader, into **time.Duration) {
+	const never = "never"
+	v, ok := r.value(b.GraceTime, cty.String, `a duration such as "5m", or "never"`)
+	switch {
+	case !ok:
+	case v.AsString() == never:
+		*into = nil
+	case suggest(v.AsString(), []string{never}) != "":
+		r.fault(b.GraceTime, "Not a duration", "\"grace_time\" must be a duration such as \"5m\", or \"never\".%s",
+			suggest(v.AsString(), []string{never}))
+	default:
+		grace := **into
+		r.duration(b.GraceTime, &grace, 0, graceTimeMax)
+		*into = &grace
+	}
+}
+
+func (b *wardenBlock) readHealthCheck(r *attributeReader, into *netip.AddrPort) {
+	v, ok := r.value(b.HealthCheck, cty.String, "an address and a port")
+	if !ok {
+		return
+	}
+	at, err := netip.ParseAddrPort(v.AsString())
+	if err != nil || !at.Addr().Is4() || at.Port() == 0 {
+		suggestion := ""
+		if port, err := strconv.ParseUint(strings.TrimPrefix(v.AsString(), ":"), 10, 16); err == nil && port > 0 {
+			suggestion = " Did you mean \"127.0.0.1:" + strconv.FormatUint(port, 10) + "\"?"
+		}
+		r.fault(b.HealthCheck, "Not an address and a port",
+			"\"health_check\" must be an IPv4 address and a port, as in \"127.0.0.1:2345\".%s", suggestion)
+		return
+	}
+	*into = at
+}
+
+func (b *rlimitsBlock) read(r *attributeReader) []messaging.Rlimit {
+	var limits []messaging.Rlimit
+	for _, a := range []*hcl.Attribute{
+		b.As, b.Core, b.CPU, b.Data, b.Fsize, b.Locks, b.Memlock, b.Msgqueue, b.Nice, b.Nofile, b.Nproc, b.Rss,
+		b.Rtprio, b.Sigpending, b.Stack,
+	} {
+		if value, ok := readRlimit(r, a); ok {
+			limits = append(limits, messaging.Rlimit{Name: a.Name, Value: value})
+		}
+	}
+	return limits
+}
+
+// readRlimit reads what setrlimit(2) takes: any number of 64 bits, of which the
+// highest means that there is no limit.
+func readRlimit(r *attributeReader, a *hcl.Attribute) (uint64, bool) {
+	const wanted, unlimited = `a whole number, or "unlimited"`, "unlimited"
+	v, ok := r.value(a, cty.String, wanted)
+	if !ok {
+		return 0, false
+	}
+	if v.AsString() == unlimited {
+		return math.MaxUint64, true
+	}
+	value, err := strconv.ParseUint(v.AsString(), 10, 64)
+	if err != nil {
+		r.fault(a, "Not a limit", "%q must be %s.%s", a.Name, wanted, suggest(v.AsString(), []string{unlimited}))
+		return 0, false
+	}
+	return value, true
+}

@@ -1,0 +1,89 @@
+package socket
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// flush writes the answers of the door's own.
+func (c *connection) flush() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	err := c.write(c.out)
+	if c.out = c.out[:0]; cap(c.out) > 2*outMax {
+		c.out = nil // a long echo's
+	}
+	return err
+}
+
+// write is the server's. It waits for the client as long as that is there.
+func (c *connection) write(frames []byte) error {
+	if err := c.lock(context.Background()); err != nil {
+		return err
+	}
+	defer c.unlock()
+	return c.writeLocked(context.Background(), net.Buffers{frames})
+}
+
+// chunk writes a part of the output that a request asked for.
+func (c *connection) chunk(ctx context.Context, request uint64, frame net.Buffers) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	// Asked with the lock held: an answer that comes now is written behind this.
+	if !c.awaits(request) {
+		return ErrGone
+	}
+	return c.writeLocked(ctx, frame)
+}
+
+func (c *connection) awaits(request uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked != 0 && c.asked == request && !c.answered
+}
+
+// lock lets one write at a time.
+func (c *connection) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case c.writing <- struct{}{}:
+		return nil
+	case <-c.gone:
+		return ErrGone
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *connection) unlock() { <-c.writing }
+
+// writeLocked writes whole frames. Half a frame would make nonsense of all that
+// follows, so that one that isn't ended ends the connection.
+func (c *connection) writeLocked(ctx context.Context, frames net.Buffers) error {
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		c.conn.SetWriteDeadline(longAgo)
+		close(interrupted)
+	})
+	n, err := frames.WriteTo(c.conn)
+	if !stop() {
+		<-interrupted
+		c.conn.SetWriteDeadline(time.Time{})
+	}
+	if err == nil {
+		return nil
+	}
+	if n > 0 {
+		c.conn.Close()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return ErrGone
+}

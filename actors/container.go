@@ -39,6 +39,26 @@ type (
 	drainOver struct{}
 )
 
+// startJob starts a further job in a bare container; answer is told what came
+// of it. jobStarted is the kernel's word, forgetJob says that nobody will ask
+// for the job any more.
+type (
+	startJob struct {
+		job    isolation.Job
+		answer func(error)
+	}
+	jobStarted struct {
+		number uint32
+		answer func(error)
+		err    error
+	}
+	forgetJob struct{ number uint32 }
+)
+
+func (startJob) container()   {}
+func (jobStarted) container() {}
+func (forgetJob) container()  {}
+
 func (ordered) container()      {}
 func (turnCame) container()     {}
 func (adopted) container()      {}
@@ -78,7 +98,8 @@ type container struct {
 	turn    bool               // waiting for, or having, a turn to make
 	status  isolation.Status
 	exit    *isolation.Exit
-	health  containerFact // healthy or unhealthy, once known
+	jobs    map[uint32]*keptJob // a bare container's
+	health  containerFact       // healthy or unhealthy, once known
 	oom     bool
 	done    chan struct{} // closed when the job ended: the output's follower ends then
 	output  bool          // followed, and not yet drained
@@ -89,7 +110,9 @@ type container struct {
 
 func (w *world) containerKind(o containerOrder, p parts, parent kit.Ref[containersMessage]) kit.Kind[containerMessage] {
 	return kit.Kind[containerMessage]{Name: "container", Budget: w.Budget, New: func() kit.Actor[containerMessage] {
-		return &container{w: w, order: o, parts: p, parent: parent, done: make(chan struct{})}
+		return &container{
+			w: w, order: o, parts: p, parent: parent, done: make(chan struct{}), jobs: map[uint32]*keptJob{},
+		}
 	}}
 }
 
@@ -142,6 +165,12 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 		k.act(c)
 	case drainOver:
 		k.giveUpOutput(c)
+	case startJob:
+		k.startJob(c, m)
+	case jobStarted:
+		k.jobStarted(c, m)
+	case forgetJob:
+		k.forgetJob(c, m.number)
 	case leafTold:
 		k.leaf(c, m.fact)
 	}
@@ -188,6 +217,7 @@ func (k *container) recount() {
 	if k.exit != nil {
 		k.order.owner(jobEnded{*k.exit})
 	}
+	k.recountJobs()
 }
 
 // input takes every fact through the table before anything is done.
@@ -306,11 +336,14 @@ func (k *container) make(c *kit.Context[containerMessage]) {
 	k.busy = true
 	over, cancel := context.WithCancelCause(context.Background())
 	k.making = func() { cancel(errors.New("the container is not wanted any more")) }
-	spec, job := k.order.spec, k.order.job
+	spec, job := k.order.spec, &k.order.job
+	if k.order.bare {
+		job = nil
+	}
 	kit.Pipe(c, "create", func(ctx context.Context) (isolation.Status, error) {
 		ctx, stop := context.WithCancelCause(ctx)
 		defer context.AfterFunc(over, func() { stop(context.Cause(over)) })()
-		return k.w.Kernel.Create(ctx, spec, &job)
+		return k.w.Kernel.Create(ctx, spec, job)
 	}, func(s isolation.Status, err error) containerMessage { return created{s, err} })
 }
 
@@ -373,7 +406,7 @@ func (k *container) mute(c *kit.Context[containerMessage], err error) {
 // endedBefore takes from an adopted container that its job has ended already.
 func (k *container) endedBefore() {
 	for _, job := range k.status.Jobs {
-		if job.Number == k.order.source.Job && job.Exit != nil {
+		if !k.order.bare && job.Number == k.order.source.Job && job.Exit != nil {
 			k.exit = job.Exit
 			close(k.done)
 		}

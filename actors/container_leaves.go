@@ -37,6 +37,10 @@ func (leafForsook) leaf()   {}
 func (k *container) leaf(c *kit.Context[containerMessage], f leafFact) {
 	switch f := f.(type) {
 	case jobOver:
+		if k.order.bare {
+			k.jobEnded(c, f.exit)
+			return
+		}
 		if k.exit == nil {
 			close(k.done)
 		}
@@ -65,7 +69,11 @@ func (k *container) follow(c *kit.Context[containerMessage]) {
 	forsook := func(name string, reason error) containerMessage {
 		return leafTold{leafForsook{name, reason}}
 	}
-	kit.Spawn(c, "job", k.w.jobKind(k.order.source, c.Self()), forsook)
+	if k.order.bare {
+		k.followJobs(c)
+		return
+	}
+	kit.Spawn(c, "job", k.w.jobKind(k.order.source, false, c.Self()), forsook)
 	k.output = true
 	kit.Spawn(c, "output", k.w.outputKind(k.order.source, k.done, c.Self()), forsook)
 	if k.state == containerLiving && !k.order.probe.IsZero() {
@@ -81,6 +89,7 @@ func (k *container) forsake(c *kit.Context[containerMessage], m leafForsook) {
 		NodeID: k.w.Node.ID, Actor: c.Self().Path() + "/" + m.name, Reason: m.reason.Error(), At: c.Now(),
 	})
 	switch m.name {
+	case "memory": // only the notice is lost
 	case "job":
 		k.order.owner(containerLost{})
 	case "health":
@@ -89,6 +98,8 @@ func (k *container) forsake(c *kit.Context[containerMessage], m leafForsook) {
 	case "output":
 		k.output = false
 		k.rest()
+	default:
+		k.forsakeJob(m.name)
 	}
 }
 

@@ -26,6 +26,8 @@ type containerOrder struct {
 	source OutputSource
 	spec   isolation.Spec // goalRun
 	job    isolation.Job  // goalRun
+	bare   bool           // it has no job of its own: jobs come and go, and their output is read by others
+	jobs   []uint32       // of a bare one, that the owner knows of
 	fresh  bool           // goalRun: nobody asked before, so there is none to adopt
 	probe  time.Time      // goalRun: until when its port may stay closed; zero: no probe
 	grace  time.Duration  // goalHalt, goalRemove: what jobs get to end by themselves; 0: none

@@ -269,7 +269,7 @@ func (i *instance) entered(c *kit.Context[instanceMessage], from instanceState) 
 func (i *instance) drive(c *kit.Context[instanceMessage]) {
 	switch i.state {
 	case instanceBorn:
-		i.parts.ledger.Tell(reserve{demand: i.demand(), from: c.Self()})
+		i.reserve(c)
 	case instanceStarting:
 		i.start(c)
 	case instanceRunning:
@@ -289,6 +289,17 @@ func (i *instance) drive(c *kit.Context[instanceMessage]) {
 		}
 	}
 	i.nudgeSoon(c)
+}
+
+func (i *instance) reserve(c *kit.Context[instanceMessage]) {
+	self := c.Self()
+	i.parts.ledger.Tell(reserve{i.demand(), func(p Placement, err error) {
+		if err != nil {
+			self.Tell(denied{noRoomWords(err)})
+			return
+		}
+		self.Tell(granted{p})
+	}})
 }
 
 // never says that no container was ever asked for.
@@ -316,7 +327,7 @@ func (i *instance) keep(c *kit.Context[instanceMessage]) bool {
 func (i *instance) start(c *kit.Context[instanceMessage]) {
 	switch {
 	case !i.placed:
-		i.parts.ledger.Tell(reserve{demand: i.demand(), from: c.Self()})
+		i.reserve(c)
 	case i.droplet.Layer == "":
 		i.parts.droplets.Tell(need{droplet: i.record.Start.Droplet, instance: i.id, from: c.Self()})
 	case i.oom:

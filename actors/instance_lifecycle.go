@@ -12,6 +12,7 @@ type verdict uint8
 const (
 	accept verdict = iota + 1 // take the transition
 	ignore                    // already true, or too late to matter: not an error
+	refuse                    // whoever asked is told why not
 )
 
 // instanceState is an instance's state; the wire's words are in its String.

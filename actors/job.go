@@ -31,12 +31,13 @@ type job struct {
 	kit.Base[jobMessage]
 	w      *world
 	source OutputSource
+	bare   bool // one of many: another leaf hears of the memory
 	parent kit.Ref[containerMessage]
 }
 
-func (w *world) jobKind(source OutputSource, parent kit.Ref[containerMessage]) kit.Kind[jobMessage] {
+func (w *world) jobKind(source OutputSource, bare bool, parent kit.Ref[containerMessage]) kit.Kind[jobMessage] {
 	return kit.Kind[jobMessage]{Name: "job", Budget: w.Budget, New: func() kit.Actor[jobMessage] {
-		return &job{w: w, source: source, parent: parent}
+		return &job{w: w, source: source, bare: bare, parent: parent}
 	}}
 }
 
@@ -44,6 +45,9 @@ func (j *job) Up(c *kit.Context[jobMessage]) error {
 	kit.Pipe(c, "wait", func(ctx context.Context) (isolation.Exit, error) {
 		return j.w.Kernel.Wait(ctx, j.source.Container, j.source.Job)
 	}, func(e isolation.Exit, err error) jobMessage { return waited{e, err} })
+	if j.bare {
+		return nil
+	}
 	kit.Pipe(c, "wait for memory", func(ctx context.Context) (uint64, error) {
 		return j.w.Kernel.WaitOOM(ctx, j.source.Container, 0)
 	}, func(_ uint64, err error) jobMessage { return oomWaited{err} })

@@ -12,10 +12,18 @@ import (
 //sumtype:decl
 type ledgerMessage interface{ ledger() }
 
-// reserve asks for room; granted or denied answers the instance.
+// reserve asks for room; answer is told where, or why there is none.
 type reserve struct {
 	demand demand
-	from   kit.Ref[instanceMessage]
+	answer func(Placement, error)
+}
+
+// reservePort asks for a port of the node for a container that has its room:
+// the wanted one, or any where that is 0.
+type reservePort struct {
+	container string
+	wanted    uint16
+	answer    func(uint16, error)
 }
 
 // release says that a container's processes are dead, free that nothing of it
@@ -35,12 +43,13 @@ type foresee struct{ from kit.Ref[containersMessage] }
 // offer asks for an advertisement with what is left.
 type offer struct{ counts map[string]int }
 
-func (reserve) ledger() {}
-func (release) ledger() {}
-func (free) ledger()    {}
-func (audit) ledger()   {}
-func (foresee) ledger() {}
-func (offer) ledger()   {}
+func (reserve) ledger()     {}
+func (reservePort) ledger() {}
+func (release) ledger()     {}
+func (free) ledger()        {}
+func (audit) ledger()       {}
+func (foresee) ledger()     {}
+func (offer) ledger()       {}
 
 // ledger keeps the book.
 type ledger struct {
@@ -59,6 +68,8 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 	switch m := m.(type) {
 	case reserve:
 		l.reserve(c, m)
+	case reservePort:
+		m.answer(l.w.book.reservePort(m.container, m.wanted))
 	case release:
 		l.w.book.release(m.container)
 	case free:
@@ -81,13 +92,11 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 func (l *ledger) reserve(c *kit.Context[ledgerMessage], m reserve) {
 	m.demand.now = c.Now()
 	p, err := l.w.book.reserve(m.demand)
-	if err == nil {
-		m.from.Tell(granted{p})
-		return
+	if err != nil {
+		c.Log().Warn("no room for a container", "application", m.demand.application,
+			"instance", m.demand.instance, "error", err)
 	}
-	c.Log().Warn("no room for an instance", "application", m.demand.application,
-		"instance", m.demand.instance, "error", err)
-	m.from.Tell(denied{noRoomWords(err)})
+	m.answer(p, err)
 }
 
 func (l *ledger) audit(c *kit.Context[ledgerMessage], known map[string]bool) {

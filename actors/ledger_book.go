@@ -29,6 +29,7 @@ type entry struct {
 	memory      int64
 	disk        int64
 	application string
+	ports       []uint16 // beside the placement's
 }
 
 // Capacity is what a node has to promise.
@@ -55,6 +56,7 @@ type demand struct {
 	memory      int64
 	disk        int64
 	port        bool
+	slot        *uint32 // the wanted one; nil: any
 	now         time.Time
 }
 
@@ -81,7 +83,7 @@ func (b *book) reserve(d demand) (Placement, error) {
 	case d.memory > b.memory.left():
 		return Placement{}, &noRoomError{"memory", d.memory, b.memory.left()}
 	}
-	s, ok := b.slots.Lease()
+	s, ok := b.lease(d.slot)
 	if !ok {
 		return Placement{}, &noRoomError{"slots", 1, 0}
 	}
@@ -96,6 +98,32 @@ func (b *book) reserve(d demand) (Placement, error) {
 	}
 	b.enter(&entry{placement: p, memory: d.memory, disk: d.disk, application: d.application})
 	return p, nil
+}
+
+func (b *book) lease(wanted *uint32) (slot.Slot, bool) {
+	if wanted == nil {
+		return b.slots.Lease()
+	}
+	return b.slots.LeaseAt(*wanted)
+}
+
+// reservePort promises a further port to a container. One that it has already
+// is promised again, and one beyond the node's range belongs to nobody here.
+func (b *book) reservePort(container string, wanted uint16) (uint16, error) {
+	e, ok := b.entries[container]
+	if !ok {
+		return 0, fmt.Errorf("container %s has no room", container)
+	}
+	port := uint32(wanted)
+	if wanted == 0 {
+		if port, ok = b.ports.Lease(); !ok {
+			return 0, &noRoomError{"ports", 1, 0}
+		}
+	} else if !b.ports.Claim(port) {
+		return wanted, nil // not of the range, or somebody's already: the network decides
+	}
+	e.ports = append(e.ports, uint16(port))
+	return uint16(port), nil
 }
 
 // complete adds what only the record knows to an entry that was claimed from
@@ -132,7 +160,16 @@ func (b *book) claim(p Placement, application string, memory, disk int64) bool {
 
 // claimSpec enters a container of which only the kernel's side is left.
 func (b *book) claimSpec(spec isolation.Spec) bool {
-	return b.claim(placementOf(spec), "", 0, 0)
+	if !b.claim(placementOf(spec), "", 0, 0) {
+		return false
+	}
+	e := b.entries[spec.ID]
+	for _, port := range spec.Network.Ports {
+		if port.Host != e.placement.Port && b.ports.Claim(uint32(port.Host)) {
+			e.ports = append(e.ports, port.Host)
+		}
+	}
+	return true
 }
 
 // release takes the memory back: every process of the container is dead.
@@ -154,6 +191,9 @@ func (b *book) free(container string) {
 	b.slots.Free(e.placement.Slot)
 	if e.placement.Port != 0 {
 		b.ports.Free(uint32(e.placement.Port))
+	}
+	for _, port := range e.ports {
+		b.ports.Free(uint32(port))
 	}
 	delete(b.entries, container)
 }

@@ -24,6 +24,7 @@ type (
 	// shutdown stops everything; done is called when nothing is left.
 	shutdown       struct{ done func() }
 	instancesGone  struct{}
+	handlesGone    struct{}
 	containersGone struct{}
 	networksGone   struct{}
 	partForsook    struct {
@@ -38,6 +39,7 @@ func (exitHeard) node()      {}
 func (settledAll) node()     {}
 func (shutdown) node()       {}
 func (instancesGone) node()  {}
+func (handlesGone) node()    {}
 func (containersGone) node() {}
 func (networksGone) node()   {}
 func (partForsook) node()    {}
@@ -50,6 +52,7 @@ type parts struct {
 	containers kit.Ref[containersMessage]
 	droplets   kit.Ref[dropletsMessage]
 	instances  kit.Ref[instancesMessage]
+	handles    kit.Ref[handlesMessage] // zero: there is no door to it
 }
 
 // node is the root. It knows addresses only: commands go down to whom they
@@ -81,6 +84,9 @@ func (n *node) Up(c *kit.Context[nodeMessage]) error {
 	n.parts.containers = kit.Spawn(c, "containers", w.containersKind(n.parts), partGaveUp)
 	n.parts.droplets = kit.Spawn(c, "droplets", w.dropletsKind(), partGaveUp)
 	n.parts.instances = kit.Spawn(c, "instances", w.instancesKind(n.parts), partGaveUp)
+	if w.Live != nil {
+		n.parts.handles = kit.Spawn(c, "handles", w.handlesKind(n.parts), partGaveUp)
+	}
 	instances := n.parts.instances
 	kit.Spawn(c, "janitor", w.janitorKind(n.parts), partGaveUp)
 	s := w.Settings
@@ -98,7 +104,7 @@ func partGaveUp(name string, reason error) nodeMessage { return partForsook{name
 func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 	switch m := m.(type) {
 	case arrived:
-		n.parts.instances.Tell(asked(m))
+		n.deliver(m.command)
 	case event:
 		n.w.Sink(m.event)
 	case exitHeard:
@@ -108,6 +114,13 @@ func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 	case shutdown:
 		n.shutdown(c, m)
 	case instancesGone:
+		self := c.Self()
+		if n.parts.handles.IsZero() {
+			self.Tell(handlesGone{})
+			return nil
+		}
+		n.parts.handles.Tell(takeAll{func() { self.Tell(handlesGone{}) }})
+	case handlesGone:
 		self := c.Self()
 		n.parts.containers.Tell(containersLeft{func() { self.Tell(containersGone{}) }})
 	case containersGone:
@@ -125,6 +138,18 @@ func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 		return fmt.Errorf("%s gave up: %w", m.name, m.reason)
 	}
 	return nil
+}
+
+// deliver hands a command to whom it concerns.
+func (n *node) deliver(command messaging.Command) {
+	switch command.(type) {
+	case messaging.ClientConnected, messaging.ClientGone, messaging.ClientCommand:
+		if !n.parts.handles.IsZero() {
+			n.parts.handles.Tell(clientAsked{command})
+		}
+	default:
+		n.parts.instances.Tell(asked{command})
+	}
 }
 
 // shutdown says goodbye first: the controller is to place nothing here any more.

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"time"
@@ -40,6 +41,67 @@ type Kernel interface {
 	Probe(ctx context.Context, address netip.AddrPort) error
 	// Containers lists every container that has an intent record, living or dead.
 	Containers(ctx context.Context) ([]isolation.Spec, error)
+}
+
+// Live is what may be done to a container that lives, beside what Kernel has:
+// what was asked is on record with the container before it is so in the kernel.
+type Live interface {
+	// Spawn starts a further job. Its number must be new to the container.
+	Spawn(ctx context.Context, id string, job isolation.Job) error
+	// Forget drops what an ended job left.
+	Forget(ctx context.Context, id string, job uint32) error
+	// Note keeps something of the owner's with the container.
+	Note(ctx context.Context, id string, note json.RawMessage) error
+	// Limit changes limits and returns them as the kernel has them.
+	Limit(ctx context.Context, id string, change isolation.LimitChange) (isolation.Limits, error)
+	Stats(ctx context.Context, id string) (isolation.Stats, error)
+	// Map adds a port mapping, Allow an egress rule before all others.
+	Map(ctx context.Context, id string, port isolation.PortMap) error
+	Allow(ctx context.Context, id string, rule isolation.EgressRule) error
+	// Shape limits traffic each way.
+	Shape(ctx context.Context, id string, limit isolation.Bandwidth) error
+	// CopyIn and CopyOut copy as the container's own user may.
+	CopyIn(ctx context.Context, id string, copy isolation.Copy) error
+	CopyOut(ctx context.Context, id string, copy isolation.Copy) error
+	// Folder is where the container's files lie on the node.
+	Folder(id string) string
+}
+
+// Transcripts reads what jobs wrote, byte by byte.
+type Transcripts interface {
+	// Follow hands over what a job wrote and writes, from its beginning, until
+	// done is closed and nothing is left.
+	Follow(ctx context.Context, id string, job uint32, done <-chan struct{}, take func(stream string, data []byte) error) error
+	// Exceeds returns once the job wrote more than max to both streams
+	// together, or done is closed.
+	Exceeds(ctx context.Context, id string, job uint32, max int64, done <-chan struct{}) (bool, error)
+	// Gather returns what the job wrote, and whether it was more than max.
+	Gather(ctx context.Context, id string, job uint32, max int64) (stdout, stderr []byte, exceeded bool, err error)
+	// Tag sends what a job writes to the machine's log, as Follow.
+	Tag(ctx context.Context, id string, job uint32, tag string, done <-chan struct{}) error
+}
+
+// Clients are the connections of Warden's door.
+type Clients interface {
+	// Chunk hands a part of a stream to who asked for it, as fast as it is read.
+	Chunk(ctx context.Context, ask messaging.Ask, stream string, data []byte) error
+}
+
+// ErrClientGone says that nobody reads a stream any more.
+var ErrClientGone = errors.New("the client is gone")
+
+// Designer turns what Warden's clients ask into what the kernel understands. It
+// makes no system call. Its errors are texts that clients read.
+type Designer interface {
+	Container(p Placement, m messaging.CreateContainer) (isolation.Spec, error)
+	Job(number uint32, s messaging.Script) isolation.Job
+	Egress(m messaging.AllowEgress) (isolation.EgressRule, error)
+	// Slot is the one that an address belongs to.
+	Slot(network string) (uint32, error)
+	// OutputMax is how much a job may write before its reading ends.
+	OutputMax() int64
+	// Grace is how long a container without clients stays; negative: for ever.
+	Grace() time.Duration
 }
 
 // Droplets fetches, verifies and unpacks droplets; staging's cache is the real one.

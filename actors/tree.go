@@ -54,6 +54,12 @@ type Options struct {
 	Store    Store
 	Sink     Sink
 
+	// Warden's side; nil: there is no such door.
+	Live        Live
+	Transcripts Transcripts
+	Clients     Clients
+	Designer    Designer
+
 	// Recovered are the containers that a former agent left, as the kernel has them.
 	Recovered []isolation.Spec
 

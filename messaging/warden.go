@@ -171,6 +171,66 @@ type CopyOut struct {
 	Owner                  string // "user:group" of the node, for Target and all below; empty: root
 }
 
+// ClientCommand is what a client asks; it gets one answer.
+type ClientCommand interface {
+	Command
+	Asked() Ask
+}
+
+// ContainerCommand is what a client asks of one container.
+type ContainerCommand interface {
+	ClientCommand
+	Named() string // the container's handle
+}
+
+// Asked says who asked.
+func (a Ask) Asked() Ask { return a }
+
+// Named is the container's handle.
+func (m StopContainer) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m DestroyContainer) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m InspectContainer) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m SpawnJob) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m RunJob) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m LinkJob) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m StreamJob) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m MapPort) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m AllowEgress) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m LimitMemory) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m LimitCPU) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m LimitDisk) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m LimitBandwidth) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m CopyIn) Named() string { return m.Handle }
+
+// Named is the container's handle.
+func (m CopyOut) Named() string { return m.Handle }
+
 func (ClientConnected) command()  {}
 func (ClientGone) command()       {}
 func (CreateContainer) command()  {}

@@ -8,7 +8,12 @@ type Answered struct {
 	Answer Answer
 }
 
-func (Answered) event() {}
+// AsksForgotten says that the node has lost track of what clients asked: whoever
+// waits for an answer has to be sent away, and will ask again.
+type AsksForgotten struct{}
+
+func (Answered) event()      {}
+func (AsksForgotten) event() {}
 
 // Answer is everything that a Warden client may be answered. The set is closed.
 //

@@ -1,0 +1,391 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// handleMessage is everything that a handle is told.
+//
+//sumtype:decl
+type handleMessage interface{ handle() }
+
+type (
+	// clientWants is what a client asks; job is the number that a new one gets.
+	clientWants struct {
+		command messaging.ContainerCommand
+		job     uint32
+	}
+	roomFound struct {
+		place Placement
+		err   error
+	}
+	// takenUp is what a successor finds.
+	takenUp struct {
+		status isolation.Status
+		err    error
+	}
+	handleTold struct{ fact containerFact }
+	// containerVanished says that the container's actor is gone, whatever became of it.
+	containerVanished struct{}
+	// expired says that no client has held the container for its grace time, or
+	// that the node shuts down.
+	expired     struct{}
+	handleNudge struct{}
+)
+
+func (clientWants) handle()       {}
+func (roomFound) handle()         {}
+func (takenUp) handle()           {}
+func (handleTold) handle()        {}
+func (containerVanished) handle() {}
+func (expired) handle()           {}
+func (handleNudge) handle()       {}
+
+// handle is one container that Warden's clients made: Warden's state machine,
+// and what its clients wait for. The container itself is the same as
+// everybody's; what must not be forgotten is in its note.
+type handle struct {
+	w      *world
+	id     string // the container's
+	parts  parts
+	parent kit.Ref[handlesMessage]
+	create *messaging.CreateContainer // nil: a successor's
+
+	state     handleState
+	note      note
+	spec      isolation.Spec
+	place     Placement
+	status    isolation.Status
+	container kit.Ref[containerMessage]
+	known     bool          // what there is was found out
+	queue     []clientWants // what came before that
+	jobs      map[uint32]*clientJob
+	halting   bool // ordered
+	halted    bool
+	grace     time.Duration   // of the stop
+	ending    []messaging.Ask // wait for the stop
+	take      bool            // to be destroyed
+	taking    []messaging.Ask // wait for that
+	removing  bool            // ordered
+	saving    bool            // the note is being written
+	unsaved   bool            // and has changed since
+	nudge     func()
+}
+
+func (w *world) handleKind(id string, create *messaging.CreateContainer, p parts,
+	parent kit.Ref[handlesMessage]) kit.Kind[handleMessage] {
+	return kit.Kind[handleMessage]{Name: "handle", Budget: w.Budget, New: func() kit.Actor[handleMessage] {
+		return &handle{w: w, id: id, create: create, parts: p, parent: parent, jobs: map[uint32]*clientJob{}}
+	}}
+}
+
+// Up makes the container in the first incarnation, and takes up what there is
+// in any other: whoever asked for it then was told to ask again.
+func (h *handle) Up(c *kit.Context[handleMessage]) error {
+	h.parent.Tell(handleUp{h.id, c.Incarnation()})
+	if h.create != nil && c.Incarnation() == 1 {
+		h.reserve(c)
+		return nil
+	}
+	kit.Pipe(c, "adopt", func(ctx context.Context) (isolation.Status, error) { return h.w.Kernel.Adopt(ctx, h.id) },
+		func(s isolation.Status, err error) handleMessage { return takenUp{s, err} })
+	return nil
+}
+
+// Down releases nothing: the next incarnation finds all of it in the kernel.
+func (h *handle) Down(*kit.Context[handleMessage]) {}
+
+// Receive translates; the table decides.
+func (h *handle) Receive(c *kit.Context[handleMessage], m handleMessage) error {
+	switch m := m.(type) {
+	case clientWants:
+		if !h.known {
+			h.queue = append(h.queue, m)
+			return nil
+		}
+		h.serve(c, m)
+	case roomFound:
+		h.begin(c, m)
+	case takenUp:
+		h.takeUp(c, m)
+	case handleTold:
+		h.fact(c, m.fact)
+	case containerVanished:
+		h.nudgeSoon(c)
+	case expired:
+		h.destroy(c)
+	case handleNudge:
+		h.drive(c)
+	case noted:
+		h.noted(c, m)
+	case done:
+		h.finished(c, m)
+	case inspected:
+		h.inspected(c, m)
+	case portReserved:
+		h.portReserved(c, m)
+	case jobMessageOfHandle:
+		h.job(c, m)
+	}
+	return nil
+}
+
+func (h *handle) answer(ask messaging.Ask, a messaging.Answer) { h.parent.Tell(answered{ask, a}) }
+
+func (h *handle) fail(ask messaging.Ask, text string) { h.answer(ask, messaging.Failed{Text: text}) }
+
+// input takes everything through the table; false: refused.
+func (h *handle) input(c *kit.Context[handleMessage], in handleInput) bool {
+	to, v := nextHandle(h.state, in)
+	if v == accept && to != h.state {
+		h.state = to
+		if to == handleActive || to == handleStopped {
+			h.note.State = handleWords[to]
+			if in != inReady {
+				h.keep(c)
+			}
+		}
+	}
+	return v != refuse
+}
+
+// reserve asks for room: of the chosen network, where one was.
+func (h *handle) reserve(c *kit.Context[handleMessage]) {
+	d := demand{instance: h.id, container: h.id}
+	if h.create.Network != "" {
+		number, err := h.w.Designer.Slot(h.create.Network)
+		if err != nil {
+			h.giveUp(err.Error())
+			return
+		}
+		d.slot = &number
+	}
+	self := c.Self()
+	h.parts.ledger.Tell(reserve{d, func(p Placement, err error) { self.Tell(roomFound{p, err}) }})
+}
+
+// begin plans the container and asks for it.
+func (h *handle) begin(c *kit.Context[handleMessage], m roomFound) {
+	if h.known || h.removing {
+		return
+	}
+	if m.err != nil {
+		h.giveUp(noNetworkWords(h.create.Network))
+		return
+	}
+	h.place = m.place
+	spec, err := h.w.Designer.Container(m.place, *h.create)
+	if err != nil {
+		h.parts.ledger.Tell(free{h.id})
+		h.giveUp(err.Error())
+		return
+	}
+	name, grace := h.id, h.w.Designer.Grace()
+	if h.create.Handle != nil {
+		name = *h.create.Handle
+	}
+	if h.create.Grace != nil {
+		grace = *h.create.Grace
+	}
+	h.note = newNote(name, grace)
+	spec.Note = h.note.encode()
+	h.spec = spec
+	h.order(c, containerOrder{goal: goalRun, spec: spec, fresh: true})
+}
+
+// giveUp ends a handle of which nothing was made.
+func (h *handle) giveUp(text string) {
+	h.state = handleDestroyed
+	h.fail(h.create.Ask, text)
+	h.parent.Tell(handleOver{h.id})
+}
+
+// takeUp goes on from what the kernel has.
+func (h *handle) takeUp(c *kit.Context[handleMessage], m takenUp) {
+	gone := errors.Is(m.err, isolation.ErrGone)
+	switch {
+	case errors.Is(m.err, isolation.ErrUnknown):
+		h.state = handleDestroyed
+		h.parent.Tell(handleOver{h.id})
+		return
+	case m.err != nil && !gone:
+		c.Log().Warn("a container can't be asked and will be again", "container", h.id, "error", m.err)
+		h.nudgeSoon(c)
+		return
+	}
+	h.known = true
+	h.status, h.spec = m.status, m.status.Spec
+	h.place, h.note = placementOf(h.spec), noteOf(h.spec)
+	h.takeUpJobs()
+	h.input(c, inReady)
+	if h.note.State == handleWords[handleStopped] {
+		h.state = handleStopped
+	}
+	if gone {
+		h.initDied(c)
+	}
+	h.ready(c)
+	h.drive(c)
+}
+
+// ready says that clients can name the container, and serves who did already.
+func (h *handle) ready(c *kit.Context[handleMessage]) {
+	h.parent.Tell(handleReady{h.id, string(h.note.Handle), h.note.Grace, h.lastJob()})
+	queue := h.queue
+	h.queue = nil
+	for _, m := range queue {
+		h.serve(c, m)
+	}
+}
+
+// order tells the containers what is wanted of this one.
+func (h *handle) order(c *kit.Context[handleMessage], o containerOrder) {
+	self := c.Self()
+	o.id, o.place, o.bare = h.id, h.place, true
+	o.source = OutputSource{Container: h.id}
+	o.jobs = slices.Sorted(maps.Keys(h.jobs))
+	o.owner = func(f containerFact) { self.Tell(handleTold{f}) }
+	h.parts.containers.Tell(o)
+	h.nudgeSoon(c)
+}
+
+// drive does, or asks again for, what is to be next.
+func (h *handle) drive(c *kit.Context[handleMessage]) {
+	switch {
+	case h.state == handleDestroyed:
+	case !h.known && (h.create == nil || c.Incarnation() > 1):
+		h.Up(c)
+	case !h.known:
+		h.order(c, containerOrder{goal: goalRun, spec: h.spec})
+	case h.take && h.halted && h.read():
+		h.removing = true
+		h.order(c, containerOrder{goal: goalRemove})
+	case h.state == handleStopped && !h.halted:
+		h.halting = true
+		h.order(c, containerOrder{goal: goalHalt, grace: h.grace})
+	case h.container.IsZero():
+		h.order(c, containerOrder{goal: goalKeep})
+	}
+}
+
+func (h *handle) nudgeSoon(c *kit.Context[handleMessage]) {
+	if h.nudge != nil {
+		h.nudge()
+	}
+	h.nudge = c.After(h.w.Settings.NudgeEvery, handleNudge{})
+}
+
+// fact translates what the container says.
+func (h *handle) fact(c *kit.Context[handleMessage], f containerFact) {
+	switch f := f.(type) {
+	case containerPlaced:
+		h.container = f.ref
+		kit.Watch(c, f.ref, func() handleMessage { return containerVanished{} })
+	case containerActive:
+		h.active(c, f.status)
+	case containerFailed:
+		c.Log().Error("a container could not be made", "container", h.id, "error", f.err)
+		h.state = handleDestroyed
+		h.parts.ledger.Tell(release{h.id})
+		h.giveUp(designWords(f.err))
+	case containerLost:
+		h.halted = true
+		h.initDied(c)
+	case jobEnded:
+		h.jobEnded(c, f.exit)
+	case outOfMemory:
+		h.note.event(eventOutOfMemory)
+		h.keep(c)
+		h.stop(c, h.w.Settings.StopGrace)
+	case halted:
+		h.wasHalted(c)
+	case containerDestroyed:
+		h.gone(c)
+	case containerDone, healthy, unhealthy:
+	}
+}
+
+// active takes the container up that was just made.
+func (h *handle) active(c *kit.Context[handleMessage], status isolation.Status) {
+	if h.known {
+		return
+	}
+	h.known, h.status = true, status
+	h.input(c, inReady)
+	h.ready(c)
+	h.answer(h.create.Ask, messaging.ContainerCreated{Handle: string(h.note.Handle)})
+	if h.take {
+		h.destroy(c)
+	}
+}
+
+func (h *handle) initDied(c *kit.Context[handleMessage]) {
+	h.note.event(eventInitDied)
+	h.keep(c)
+	h.stop(c, 0)
+}
+
+// stop ends every job; who waits for it is in ending.
+func (h *handle) stop(c *kit.Context[handleMessage], grace time.Duration) {
+	first := h.state == handleActive
+	h.input(c, inEnd)
+	if first {
+		h.grace = grace
+		h.drive(c)
+	}
+}
+
+func (h *handle) wasHalted(c *kit.Context[handleMessage]) {
+	h.halted = true
+	if h.state == handleActive { // nobody asked for it
+		h.initDied(c)
+	}
+	h.settle(c)
+}
+
+// settle answers who waits for a stop, once every job has ended, and goes on to
+// the destruction that was asked for.
+func (h *handle) settle(c *kit.Context[handleMessage]) {
+	if !h.halted || !h.over() {
+		return
+	}
+	for _, ask := range h.ending {
+		h.answer(ask, messaging.Done{})
+	}
+	h.ending = nil
+	if h.take && !h.removing {
+		h.drive(c)
+	}
+}
+
+// destroy stops gracefully first.
+func (h *handle) destroy(c *kit.Context[handleMessage]) {
+	h.take = true
+	h.input(c, inTake)
+	if h.state == handleStopped && !h.halting && !h.halted {
+		h.grace = h.w.Settings.StopGrace
+	}
+	h.drive(c)
+}
+
+// gone ends the handle: every process is dead and the mapped ports refuse.
+func (h *handle) gone(c *kit.Context[handleMessage]) {
+	if h.state == handleDestroyed {
+		return
+	}
+	h.input(c, inTaken)
+	h.parts.ledger.Tell(release{h.id})
+	for _, ask := range append(h.ending, h.taking...) {
+		h.answer(ask, messaging.Done{})
+	}
+	h.ending, h.taking = nil, nil
+	h.parent.Tell(handleOver{h.id})
+}

@@ -1,0 +1,332 @@
+package actors
+
+import (
+	"context"
+	"errors"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// signalled is the status of a job that a signal ended, that wrote too much, or
+// whose end was lost.
+const signalled = 255
+
+// noSuchJob is said of a job that nobody knows, or that was linked before.
+const noSuchJob = "no such job"
+
+// clientJob is a job that nobody has linked yet, or that is being read.
+type clientJob struct {
+	exit     *isolation.Exit // nil: it runs
+	ended    chan struct{}   // closed with that
+	readers  int
+	consumed bool // somebody got all of it: it is nobody else's any more
+}
+
+func newClientJob() *clientJob { return &clientJob{ended: make(chan struct{})} }
+
+func (j *clientJob) status(exceeded bool) uint32 {
+	if exceeded || j.exit == nil || j.exit.Lost || j.exit.Signal != 0 || j.exit.Code < 0 {
+		return signalled
+	}
+	return uint32(j.exit.Code)
+}
+
+// jobMessageOfHandle is what concerns one job.
+type jobMessageOfHandle interface {
+	handleMessage
+	number() uint32
+}
+
+type (
+	spawned struct {
+		ask  messaging.Ask
+		id   uint32
+		link bool
+		err  error
+	}
+	// gathered is a linked job's whole output.
+	gathered struct {
+		ask            messaging.Ask
+		id             uint32
+		stdout, stderr []byte
+		exceeded       bool
+		stats          isolation.Stats
+		err            error
+	}
+	// streamed says that a stream came to its end, for whatever reason.
+	streamed struct {
+		ask      messaging.Ask
+		id       uint32
+		info     messaging.ContainerInfo
+		exceeded bool
+		err      error
+	}
+	// looked is what a stream needs before its first chunk.
+	looked struct {
+		ask   messaging.Ask
+		id    uint32
+		stats isolation.Stats
+		err   error
+	}
+	forgotten struct {
+		id  uint32
+		err error
+	}
+)
+
+func (spawned) handle()   {}
+func (gathered) handle()  {}
+func (streamed) handle()  {}
+func (looked) handle()    {}
+func (forgotten) handle() {}
+
+func (m spawned) number() uint32   { return m.id }
+func (m gathered) number() uint32  { return m.id }
+func (m streamed) number() uint32  { return m.id }
+func (m looked) number() uint32    { return m.id }
+func (m forgotten) number() uint32 { return m.id }
+
+func (h *handle) job(c *kit.Context[handleMessage], m jobMessageOfHandle) {
+	switch m := m.(type) {
+	case spawned:
+		h.spawned(c, m)
+	case gathered:
+		h.gathered(c, m)
+	case looked:
+		h.looked(c, m)
+	case streamed:
+		h.streamed(c, m)
+	case forgotten:
+		if m.err != nil {
+			c.Log().Warn("what a job left can't be removed", "container", h.id, "job", m.id, "error", m.err)
+		}
+	}
+}
+
+// takeUpJobs takes what the note and PID 1 know of. How those ended that have
+// is told by the container.
+func (h *handle) takeUpJobs() {
+	for number := range h.note.Jobs {
+		h.jobs[number] = newClientJob()
+	}
+	for _, job := range h.status.Jobs {
+		if h.jobs[job.Number] == nil {
+			h.jobs[job.Number] = newClientJob()
+		}
+	}
+}
+
+func (h *handle) lastJob() (last uint32) {
+	for number := range h.jobs {
+		last = max(last, number)
+	}
+	return last
+}
+
+// running are the jobs that have not ended.
+func (h *handle) running() (numbers []uint32) {
+	for number, job := range h.jobs {
+		if job.exit == nil {
+			numbers = append(numbers, number)
+		}
+	}
+	return numbers
+}
+
+// over says that no job runs any more, read that nobody reads one.
+func (h *handle) over() bool { return len(h.running()) == 0 }
+
+func (h *handle) read() bool {
+	for _, job := range h.jobs {
+		if job.readers > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *handle) spawn(c *kit.Context[handleMessage], ask messaging.Ask, id uint32, script messaging.Script, link bool) {
+	if h.container.IsZero() {
+		h.fail(ask, helperFailed)
+		return
+	}
+	h.jobs[id] = newClientJob()
+	h.note.Jobs[id] = jobNote{Discard: script.Discard, Tag: script.LogTag}
+	h.keep(c)
+	self := c.Self()
+	h.container.Tell(startJob{h.w.Designer.Job(id, script), func(err error) { self.Tell(spawned{ask, id, link, err}) }})
+}
+
+func (h *handle) spawned(c *kit.Context[handleMessage], m spawned) {
+	if m.err != nil {
+		c.Log().Warn("a job could not be started", "container", h.id, "job", m.id, "error", m.err)
+		delete(h.jobs, m.id)
+		delete(h.note.Jobs, m.id)
+		h.keep(c)
+		h.fail(m.ask, helperFailed)
+		return
+	}
+	h.tag(c, m.id)
+	if m.link {
+		h.link(c, m.ask, m.id)
+		return
+	}
+	h.answer(m.ask, messaging.JobSpawned{Job: m.id})
+}
+
+// tag has what a job writes sent to the machine's log too, where it was asked for.
+func (h *handle) tag(c *kit.Context[handleMessage], id uint32) {
+	tag, job := h.note.Jobs[id].Tag, h.jobs[id]
+	if tag == "" || job == nil {
+		return
+	}
+	kit.Pipe(c, "tag", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, h.w.Transcripts.Tag(ctx, h.id, id, tag, job.ended)
+	}, func(_ struct{}, err error) handleMessage { return forgotten{id, err} })
+}
+
+func (h *handle) jobEnded(c *kit.Context[handleMessage], exit isolation.Exit) {
+	job, ok := h.jobs[exit.Job]
+	if !ok || job.exit != nil {
+		return
+	}
+	job.exit = &exit
+	close(job.ended)
+	h.letGo(c, exit.Job, job)
+	h.settle(c)
+}
+
+// letGo drops a job that somebody got all of and nobody reads any more.
+func (h *handle) letGo(c *kit.Context[handleMessage], id uint32, job *clientJob) {
+	if !job.consumed || job.exit == nil || job.readers > 0 || h.jobs[id] != job {
+		return
+	}
+	delete(h.jobs, id)
+	delete(h.note.Jobs, id)
+	h.keep(c)
+	h.container.Tell(forgetJob{id})
+	kit.Pipe(c, "forget", func(ctx context.Context) (struct{}, error) { return struct{}{}, h.w.Live.Forget(ctx, h.id, id) },
+		func(_ struct{}, err error) handleMessage { return forgotten{id, err} })
+}
+
+// linkable finds a job that nobody has linked.
+func (h *handle) linkable(ask messaging.Ask, id uint32) (*clientJob, bool) {
+	job, ok := h.jobs[id]
+	if !ok || job.consumed {
+		h.fail(ask, noSuchJob)
+		return nil, false
+	}
+	job.readers++
+	return job, true
+}
+
+// link waits for the job's end, or until it wrote too much, and then reads all.
+func (h *handle) link(c *kit.Context[handleMessage], ask messaging.Ask, id uint32) {
+	job, ok := h.linkable(ask, id)
+	if !ok {
+		return
+	}
+	t, most, discard := h.w.Transcripts, h.w.Designer.OutputMax(), h.note.Jobs[id].Discard
+	kit.Pipe(c, "link", func(ctx context.Context) (g gathered, err error) {
+		if discard {
+			select {
+			case <-job.ended:
+			case <-ctx.Done():
+				return g, ctx.Err()
+			}
+		} else {
+			if _, err = t.Exceeds(ctx, h.id, id, most, job.ended); err == nil {
+				g.stdout, g.stderr, g.exceeded, err = t.Gather(ctx, h.id, id, most)
+			}
+			if err != nil {
+				return g, err
+			}
+		}
+		g.stats, err = h.w.Live.Stats(ctx, h.id)
+		return g, err
+	}, func(g gathered, err error) handleMessage {
+		g.ask, g.id, g.err = ask, id, err
+		return g
+	})
+}
+
+func (h *handle) gathered(c *kit.Context[handleMessage], m gathered) {
+	job := h.jobs[m.id]
+	job.readers--
+	if m.err != nil {
+		c.Log().Warn("a job's output can't be read", "container", h.id, "job", m.id, "error", m.err)
+	}
+	if m.exceeded {
+		h.note.event(eventOutput)
+		h.keep(c)
+	}
+	job.consumed = true
+	h.answer(m.ask, messaging.JobLinked{
+		Status: job.status(m.exceeded), Stdout: m.stdout, Stderr: m.stderr, Info: h.info(m.stats),
+	})
+	h.letGo(c, m.id, job)
+	h.settle(c)
+}
+
+// stream looks first: what a client learns of the container is from before the
+// first chunk.
+func (h *handle) stream(c *kit.Context[handleMessage], ask messaging.Ask, id uint32) {
+	if _, ok := h.linkable(ask, id); !ok {
+		return
+	}
+	kit.Pipe(c, "look", func(ctx context.Context) (isolation.Stats, error) { return h.w.Live.Stats(ctx, h.id) },
+		func(s isolation.Stats, err error) handleMessage { return looked{ask, id, s, err} })
+}
+
+// errTooMuch ends the reading of a job that wrote more than it may.
+var errTooMuch = errors.New("more than the output's limit")
+
+func (h *handle) looked(c *kit.Context[handleMessage], m looked) {
+	if m.err != nil {
+		h.jobs[m.id].readers--
+		h.fail(m.ask, words("inspect", m.err))
+		h.settle(c)
+		return
+	}
+	job, info, most := h.jobs[m.id], h.info(m.stats), h.w.Designer.OutputMax()
+	discard := h.note.Jobs[m.id].Discard
+	kit.Pipe(c, "stream", func(ctx context.Context) (struct{}, error) {
+		if discard {
+			select {
+			case <-job.ended:
+			case <-ctx.Done():
+			}
+			return struct{}{}, ctx.Err()
+		}
+		read := int64(0)
+		return struct{}{}, h.w.Transcripts.Follow(ctx, h.id, m.id, job.ended, func(stream string, data []byte) error {
+			if read += int64(len(data)); read > most {
+				return errTooMuch
+			}
+			return h.w.Clients.Chunk(ctx, m.ask, stream, data)
+		})
+	}, func(_ struct{}, err error) handleMessage {
+		return streamed{m.ask, m.id, info, errors.Is(err, errTooMuch), err}
+	})
+}
+
+// streamed: a client that left while there was something to read leaves the job
+// to the next one.
+func (h *handle) streamed(c *kit.Context[handleMessage], m streamed) {
+	job := h.jobs[m.id]
+	job.readers--
+	if m.err != nil && !m.exceeded {
+		if !errors.Is(m.err, ErrClientGone) {
+			c.Log().Warn("a job's output can't be read", "container", h.id, "job", m.id, "error", m.err)
+			h.fail(m.ask, helperFailed)
+		}
+		h.settle(c)
+		return
+	}
+	job.consumed = true
+	h.answer(m.ask, messaging.JobStreamed{Status: job.status(m.exceeded), Info: m.info})
+	h.letGo(c, m.id, job)
+	h.settle(c)
+}

@@ -1,0 +1,94 @@
+package actors
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+)
+
+// What Warden's clients may read among a container's events.
+const (
+	eventOutOfMemory = "out of memory"
+	eventOutput      = "command exceeded maximum output"
+	eventInitDied    = "unexpected error: the container's init died"
+)
+
+// note is what must not be forgotten of a client's container, beside what it is
+// made of. It is kept with the container (isolation.Spec.Note).
+type note struct {
+	Handle []byte             `json:"handle"` // any bytes
+	Grace  time.Duration      `json:"grace"`  // negative: for ever
+	State  string             `json:"state"`  // active, stopped
+	Events []string           `json:"events,omitempty"`
+	Jobs   map[uint32]jobNote `json:"jobs,omitempty"` // that nobody has linked
+}
+
+// jobNote is what PID 1 doesn't know of a job.
+type jobNote struct {
+	Discard bool   `json:"discard,omitempty"`
+	Tag     string `json:"tag,omitempty"`
+}
+
+func newNote(handle string, grace time.Duration) note {
+	return note{Handle: []byte(handle), Grace: grace, State: handleWords[handleActive], Jobs: map[uint32]jobNote{}}
+}
+
+// noteOf reads a container's note. One that can't be read is that of a
+// container without a name, which nobody can ask for and which its grace time ends.
+func noteOf(spec isolation.Spec) note {
+	n := newNote(spec.ID, 0)
+	if len(spec.Note) > 0 {
+		json.Unmarshal(spec.Note, &n)
+	}
+	if n.Jobs == nil {
+		n.Jobs = map[uint32]jobNote{}
+	}
+	return n
+}
+
+func (n note) encode() json.RawMessage {
+	encoded, err := json.Marshal(n)
+	if err != nil {
+		panic(err) // nothing in it can fail
+	}
+	return encoded
+}
+
+// event adds to the set.
+func (n *note) event(text string) {
+	if !slices.Contains(n.Events, text) {
+		n.Events = append(n.Events, text)
+	}
+}
+
+// noted says that a note is on disk, or why not.
+type noted struct{ err error }
+
+func (noted) handle() {}
+
+// keep writes the note behind, one write at a time.
+func (h *handle) keep(c *kit.Context[handleMessage]) {
+	if h.saving {
+		h.unsaved = true
+		return
+	}
+	h.saving, h.unsaved = true, false
+	encoded := h.note.encode()
+	kit.Pipe(c, "note", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, h.w.Live.Note(ctx, h.id, encoded)
+	}, func(_ struct{}, err error) handleMessage { return noted{err} })
+}
+
+func (h *handle) noted(c *kit.Context[handleMessage], m noted) {
+	h.saving = false
+	if m.err != nil && h.state != handleDestroyed {
+		c.Log().Error("a container's note is not on disk", "container", h.id, "error", m.err)
+	}
+	if h.unsaved {
+		h.keep(c)
+	}
+}

@@ -1,0 +1,413 @@
+package actors
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// handlesMessage is everything that the supervisor of handles is told.
+//
+//sumtype:decl
+type handlesMessage interface{ handles() }
+
+type (
+	// clientAsked is a client's command.
+	clientAsked struct{ command messaging.Command }
+	// wardenListed are the containers that the kernel has.
+	wardenListed struct {
+		specs []isolation.Spec
+		err   error
+	}
+	listDue struct{}
+	// handleUp comes first from every incarnation of a handle.
+	handleUp struct {
+		id          string
+		incarnation int
+	}
+	// handleReady says that clients can name the container; lastJob is the
+	// greatest number that one of its jobs has.
+	handleReady struct {
+		id, name string
+		grace    time.Duration
+		lastJob  uint32
+	}
+	handleOver    struct{ id string }
+	handleForsook struct {
+		id     string
+		reason error
+	}
+	// answered is a handle's answer to a client.
+	answered struct {
+		ask    messaging.Ask
+		answer messaging.Answer
+	}
+	// graceOver says that a container's last client left a grace time ago.
+	graceOver struct {
+		id   string
+		turn int
+	}
+	// takeAll is the node's shutdown.
+	takeAll struct{ none func() }
+)
+
+func (clientAsked) handles()   {}
+func (wardenListed) handles()  {}
+func (listDue) handles()       {}
+func (handleUp) handles()      {}
+func (handleReady) handles()   {}
+func (handleOver) handles()    {}
+func (handleForsook) handles() {}
+func (answered) handles()      {}
+func (graceOver) handles()     {}
+func (takeAll) handles()       {}
+
+// askAgain is what a client is told whose request was lost with an actor.
+const askAgain = "the node lost track of the request: ask again"
+
+// handles supervises the containers that Warden's clients made: it knows them
+// by name, counts who refers to them, and sees to it that every request is
+// answered once.
+type handles struct {
+	kit.Base[handlesMessage]
+	w       *world
+	parts   parts
+	listed  bool                      // what the kernel has is known
+	queue   []messaging.Command       // what came before that
+	jobless []messaging.ClientCommand // wait for the numbers of jobs to be known
+	held    map[string]*keptHandle    // by container
+	names   map[string]string         // container by handle, from the request to make it on
+	order   []string                  // containers that can be named, oldest first
+	lastJob uint32                    //
+	asks    map[messaging.Ask]string  // container that is to answer
+	clients map[messaging.Client]map[string]bool
+	none    func()
+}
+
+// keptHandle is a handle and who refers to it.
+type keptHandle struct {
+	ref     kit.Ref[handleMessage]
+	name    string
+	grace   time.Duration
+	ready   bool
+	pending bool // of a former agent, and not taken up yet
+	clients map[messaging.Client]bool
+	turn    int    // of the grace time, so that an old one ends nothing
+	cancel  func() // ends the grace time under way
+}
+
+func (w *world) handlesKind(p parts) kit.Kind[handlesMessage] {
+	return kit.Kind[handlesMessage]{Name: "handles", Budget: w.Budget, New: func() kit.Actor[handlesMessage] {
+		return &handles{
+			w: w, parts: p, held: map[string]*keptHandle{}, names: map[string]string{},
+			asks: map[messaging.Ask]string{}, clients: map[messaging.Client]map[string]bool{},
+		}
+	}}
+}
+
+// Up finds out what there is. A former incarnation's requests are lost: whoever
+// waits for an answer is sent away.
+func (s *handles) Up(c *kit.Context[handlesMessage]) error {
+	if c.Incarnation() > 1 {
+		s.w.tell(messaging.AsksForgotten{})
+	}
+	s.list(c)
+	return nil
+}
+
+func (s *handles) list(c *kit.Context[handlesMessage]) {
+	kit.Pipe(c, "list", s.w.Kernel.Containers,
+		func(specs []isolation.Spec, err error) handlesMessage { return wardenListed{specs, err} })
+}
+
+func (s *handles) Receive(c *kit.Context[handlesMessage], m handlesMessage) error {
+	switch m := m.(type) {
+	case clientAsked:
+		if !s.listed {
+			s.queue = append(s.queue, m.command)
+			return nil
+		}
+		s.command(c, m.command)
+	case wardenListed:
+		s.takeUp(c, m)
+	case listDue:
+		s.list(c)
+	case handleUp:
+		s.up(m)
+	case handleReady:
+		s.ready(c, m)
+	case handleOver:
+		s.forget(c, m.id)
+	case handleForsook:
+		s.forsake(c, m)
+	case answered:
+		s.answer(m.ask, m.answer)
+	case graceOver:
+		if kept, ok := s.held[m.id]; ok && kept.turn == m.turn && len(kept.clients) == 0 {
+			c.Log().Info("a container is destroyed: no client refers to it", "container", m.id, "handle", kept.name)
+			kept.ref.Tell(expired{})
+		}
+	case takeAll:
+		s.takeAll(m)
+	}
+	return nil
+}
+
+// takeUp spawns a handle for every container that clients made.
+func (s *handles) takeUp(c *kit.Context[handlesMessage], m wardenListed) {
+	if m.err != nil {
+		c.Log().Warn("containers can't be listed and will be again", "error", m.err)
+		c.After(s.w.Settings.NudgeEvery, listDue{})
+		return
+	}
+	s.listed = true
+	specs := slices.DeleteFunc(m.specs, func(spec isolation.Spec) bool { return spec.Owner != isolation.OwnerWarden })
+	slices.SortFunc(specs, func(a, b isolation.Spec) int { return a.Created.Compare(b.Created) })
+	for _, spec := range specs {
+		s.spawn(c, spec.ID, nil)
+		kept := s.held[spec.ID]
+		kept.pending, kept.name = true, string(noteOf(spec).Handle)
+		s.names[kept.name] = spec.ID
+	}
+	queue := s.queue
+	s.queue = nil
+	for _, command := range queue {
+		s.command(c, command)
+	}
+}
+
+func (s *handles) spawn(c *kit.Context[handlesMessage], id string, create *messaging.CreateContainer) {
+	ref := kit.Spawn(c, id, s.w.handleKind(id, create, s.parts, c.Self()), func(name string, reason error) handlesMessage {
+		return handleForsook{name, reason}
+	})
+	s.held[id] = &keptHandle{ref: ref, clients: map[messaging.Client]bool{}}
+}
+
+func (s *handles) command(c *kit.Context[handlesMessage], command messaging.Command) {
+	switch m := command.(type) {
+	case messaging.ClientConnected:
+		s.clients[m.Client] = map[string]bool{}
+		for _, id := range s.order {
+			s.refer(m.Client, id)
+		}
+	case messaging.ClientGone:
+		s.leave(c, m.Client)
+	case messaging.ListContainers:
+		list := messaging.ContainersListed{}
+		for _, id := range s.order {
+			list.Handles = append(list.Handles, s.held[id].name)
+		}
+		s.w.tell(messaging.Answered{Ask: m.Ask, Answer: list})
+	case messaging.CreateContainer:
+		s.create(c, m)
+	case messaging.ContainerCommand:
+		s.pass(m)
+	}
+}
+
+// create reserves the name at once: of two that want it, one is refused.
+func (s *handles) create(c *kit.Context[handlesMessage], m messaging.CreateContainer) {
+	id := s.w.NewContainerID()
+	name := id
+	if m.Handle != nil {
+		name = *m.Handle
+	}
+	switch _, taken := s.names[name]; {
+	case s.none != nil:
+		s.w.tell(messaging.Answered{Ask: m.Ask, Answer: messaging.Failed{Text: "the node is shutting down"}})
+		return
+	case taken:
+		text := "container with handle: " + name + " already exists."
+		s.w.tell(messaging.Answered{Ask: m.Ask, Answer: messaging.Failed{Text: text}})
+		return
+	}
+	s.names[name] = id
+	s.asks[m.Ask] = id
+	s.spawn(c, id, &m)
+	s.held[id].name = name
+	s.refer(m.Client, id)
+}
+
+// pass hands a request to the container that it names.
+func (s *handles) pass(m messaging.ContainerCommand) {
+	id, known := s.names[m.Named()]
+	if !known || !s.held[id].ready && !s.held[id].pending {
+		s.w.tell(messaging.Answered{Ask: m.Asked(), Answer: messaging.Failed{Text: "unknown handle"}})
+		return
+	}
+	s.refer(m.Asked().Client, id)
+	number := uint32(0)
+	switch m.(type) {
+	case messaging.SpawnJob, messaging.RunJob:
+		if s.anyPending() {
+			s.jobless = append(s.jobless, m)
+			return
+		}
+		s.lastJob++
+		number = s.lastJob
+	}
+	s.asks[m.Asked()] = id
+	s.held[id].ref.Tell(clientWants{m, number})
+}
+
+func (s *handles) anyPending() bool {
+	for _, kept := range s.held {
+		if kept.pending {
+			return true
+		}
+	}
+	return false
+}
+
+// up answers in the place of a handle that was restarted: what it was asked is
+// lost with the incarnation that was asked.
+func (s *handles) up(m handleUp) {
+	if m.incarnation == 1 {
+		return
+	}
+	for ask, id := range maps.Clone(s.asks) {
+		if id == m.id {
+			s.answer(ask, messaging.Failed{Text: askAgain})
+		}
+	}
+}
+
+func (s *handles) answer(ask messaging.Ask, a messaging.Answer) {
+	if _, waits := s.asks[ask]; !waits {
+		return
+	}
+	delete(s.asks, ask)
+	s.w.tell(messaging.Answered{Ask: ask, Answer: a})
+}
+
+func (s *handles) ready(c *kit.Context[handlesMessage], m handleReady) {
+	kept, ok := s.held[m.id]
+	if !ok {
+		return
+	}
+	s.lastJob = max(s.lastJob, m.lastJob)
+	kept.grace = m.grace
+	if !kept.ready {
+		kept.ready = true
+		s.order = append(s.order, m.id)
+	}
+	s.settled(kept)
+	s.expireSoon(c, m.id)
+}
+
+// settled serves who waited for the jobs of a former agent to be known.
+func (s *handles) settled(kept *keptHandle) {
+	kept.pending = false
+	if s.anyPending() {
+		return
+	}
+	jobless := s.jobless
+	s.jobless = nil
+	for _, m := range jobless {
+		s.pass(m.(messaging.ContainerCommand))
+	}
+}
+
+func (s *handles) refer(client messaging.Client, id string) {
+	kept, held := s.held[id]
+	named, connected := s.clients[client]
+	if !held || !connected {
+		return
+	}
+	named[id] = true
+	kept.clients[client] = true
+	if kept.cancel != nil {
+		kept.cancel()
+		kept.cancel = nil
+	}
+}
+
+func (s *handles) leave(c *kit.Context[handlesMessage], client messaging.Client) {
+	for id := range s.clients[client] {
+		if kept, ok := s.held[id]; ok {
+			delete(kept.clients, client)
+			s.expireSoon(c, id)
+		}
+	}
+	delete(s.clients, client)
+	for ask := range maps.Clone(s.asks) {
+		if ask.Client == client {
+			delete(s.asks, ask)
+		}
+	}
+}
+
+// expireSoon begins the grace time of a container that nobody refers to.
+func (s *handles) expireSoon(c *kit.Context[handlesMessage], id string) {
+	kept := s.held[id]
+	if !kept.ready || len(kept.clients) > 0 || kept.grace < 0 {
+		return
+	}
+	if kept.cancel != nil {
+		kept.cancel()
+	}
+	kept.turn++
+	kept.cancel = c.After(kept.grace, graceOver{id, kept.turn})
+}
+
+// forget drops a container of which nothing runs any more.
+func (s *handles) forget(c *kit.Context[handlesMessage], id string) {
+	kept, ok := s.held[id]
+	if !ok {
+		return
+	}
+	kit.Stop(c, kept.ref)
+	s.drop(id, kept)
+}
+
+func (s *handles) drop(id string, kept *keptHandle) {
+	delete(s.held, id)
+	if s.names[kept.name] == id {
+		delete(s.names, kept.name)
+	}
+	s.order = slices.DeleteFunc(s.order, func(other string) bool { return other == id })
+	for ask, of := range maps.Clone(s.asks) {
+		if of == id {
+			s.answer(ask, messaging.Failed{Text: "unknown handle"})
+		}
+	}
+	for _, named := range s.clients {
+		delete(named, id)
+	}
+	if kept.cancel != nil {
+		kept.cancel()
+	}
+	s.settled(kept)
+	s.tellNone()
+}
+
+// forsake takes a container away whose handle was given up.
+func (s *handles) forsake(c *kit.Context[handlesMessage], m handleForsook) {
+	kept, ok := s.held[m.id]
+	if !ok {
+		return
+	}
+	s.w.tell(messaging.ActorGaveUp{NodeID: s.w.Node.ID, Actor: kept.ref.Path(), Reason: m.reason.Error(), At: c.Now()})
+	s.parts.containers.Tell(containerOrder{
+		id: m.id, goal: goalRemove, bare: true, place: Placement{Container: m.id}, owner: func(containerFact) {},
+	})
+	s.drop(m.id, kept)
+}
+
+func (s *handles) takeAll(m takeAll) {
+	s.none = m.none
+	for _, kept := range s.held {
+		kept.ref.Tell(expired{})
+	}
+	s.tellNone()
+}
+
+func (s *handles) tellNone() {
+	if s.none != nil && s.listed && len(s.held) == 0 {
+		s.none()
+	}
+}

@@ -21,6 +21,9 @@ const poolMin = 256 << 20
 type btrfs struct {
 	mount *os.File // the detached mount
 	root  *os.File // its top folder, open for ioctls
+	// groups is where the kernel shows the figures of the subvolumes' groups.
+	groups string
+	counts counts
 }
 
 func openBtrfs(config Config) (_ *btrfs, err error) {
@@ -47,6 +50,10 @@ func openBtrfs(config Config) (_ *btrfs, err error) {
 	if err := d.enableQuotas(); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("enable quotas: %w", err)
+	}
+	if d.groups, err = d.groupsFolder(); err != nil {
+		d.Close()
+		return nil, fmt.Errorf("find the quotas' figures: %w", err)
 	}
 	return d, nil
 }
@@ -141,28 +148,10 @@ func (d *btrfs) Create(name string, quota Quota, uid uint32) (Area, error) {
 	return makeArea(int(d.root.Fd()), name, uid)
 }
 
-// Usage is what the kernel's own accounting says the area refers to. It lags
-// by what is not written back yet.
-func (d *btrfs) Usage(name string) (int64, error) {
-	folder, err := openFolderForIoctl(int(d.root.Fd()), name)
-	if err != nil {
-		return 0, fmt.Errorf("disk: measure %s: %w", name, err)
-	}
-	defer folder.Close()
-	id, err := subvolumeID(folder)
-	if err != nil {
-		return 0, fmt.Errorf("disk: measure %s: %w", name, err)
-	}
-	referenced, err := d.referenced(id)
-	if err != nil {
-		return 0, fmt.Errorf("disk: measure %s: %w", name, err)
-	}
-	return referenced, nil
-}
-
 // Discard removes the subvolume; btrfs frees its blocks in the background, and
 // a container that still stands on it keeps it until it goes.
 func (d *btrfs) Discard(name string) error {
+	d.counts.forget(name)
 	if err := d.removeSubvolume(name); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("disk: remove subvolume %s: %w", name, err)
 	}

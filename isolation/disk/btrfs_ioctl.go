@@ -3,6 +3,7 @@ package disk
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"unsafe"
 
@@ -19,9 +20,11 @@ const (
 	limitMaxReferenced    = 1 << 0
 	subvolumeNameMax      = 4039
 	quotaControlNumber    = 40
+	quotaLimitNumber      = 43
 	subvolumeMakeNumber   = 24
 	subvolumeRemoveNumber = 63
-	inodeLookupNumber     = 18
+	subvolumeInfoNumber   = 60
+	fileSystemInfoNumber  = 31
 	treeSearchNumber      = 17
 )
 
@@ -57,6 +60,7 @@ func ioctl(folder *os.File, r request, size uintptr, argument unsafe.Pointer) er
 
 const (
 	ioctlWrite     = 1
+	ioctlRead      = 2
 	ioctlReadWrite = 3
 )
 
@@ -114,23 +118,64 @@ func openFolderForIoctl(dir int, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// inodeLookup is struct btrfs_ioctl_ino_lookup_args; with tree 0 it tells the
-// subvolume that the descriptor is in.
-type inodeLookup struct {
-	Tree, Object uint64
-	Name         [4080]byte
+// subvolumeInfo is struct btrfs_ioctl_get_subvol_info_args.
+type subvolumeInfo struct {
+	ID                                    uint64
+	Name                                  [256]byte
+	Parent, Folder, Generation, Flags     uint64
+	UUID, ParentUUID, ReceivedUUID        [16]byte
+	Changed, Made, Sent, Received         uint64 // transactions
+	ChangedAt, MadeAt, SentAt, ReceivedAt timespec
+	_                                     [8]uint64
 }
 
-// firstObject is the inode number of a subvolume's top folder.
-const firstObject = 256
-
-func subvolumeID(folder *os.File) (uint64, error) {
-	arguments := &inodeLookup{Object: firstObject}
-	err := ioctl(folder, request{ioctlReadWrite, inodeLookupNumber}, unsafe.Sizeof(*arguments), unsafe.Pointer(arguments))
-	return arguments.Tree, err
+type timespec struct {
+	Seconds     uint64
+	Nanoseconds uint32
+	_           uint32
 }
 
-// treeSearch is struct btrfs_ioctl_search_args.
+// info tells which subvolume a name is, and when it was last changed.
+func (d *btrfs) info(name string) (*subvolumeInfo, error) {
+	folder, err := openFolderForIoctl(int(d.root.Fd()), name)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	info := &subvolumeInfo{}
+	err = ioctl(folder, request{ioctlRead, subvolumeInfoNumber}, unsafe.Sizeof(*info), unsafe.Pointer(info))
+	return info, err
+}
+
+// fileSystemInfo is struct btrfs_ioctl_fs_info_args as far as it is of use.
+type fileSystemInfo struct {
+	Largest, Devices uint64
+	UUID             [16]byte
+	_                [992]byte
+}
+
+func (d *btrfs) uuid() (string, error) {
+	info := &fileSystemInfo{}
+	err := ioctl(d.root, request{ioctlRead, fileSystemInfoNumber}, unsafe.Sizeof(*info), unsafe.Pointer(info))
+	u := info.UUID
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:]), err
+}
+
+// quotaLimit is struct btrfs_ioctl_qgroup_limit_args.
+type quotaLimit struct {
+	Group, Flags, MaxReferenced, MaxExclusive uint64
+	_                                         [2]uint64
+}
+
+// noLimit takes a limit away.
+const noLimit = ^uint64(0)
+
+func (d *btrfs) limitReferenced(subvolume, limit uint64) error {
+	arguments := quotaLimit{Group: subvolume, Flags: limitMaxReferenced, MaxReferenced: limit}
+	return ioctl(d.root, request{ioctlRead, quotaLimitNumber}, unsafe.Sizeof(arguments), unsafe.Pointer(&arguments))
+}
+
+// treeSearch is struct btrfs_ioctl_search_args_v2 with its result behind it.
 type treeSearch struct {
 	Tree                           uint64
 	MinObject, MaxObject           uint64
@@ -138,28 +183,44 @@ type treeSearch struct {
 	MinTransaction, MaxTransaction uint64
 	MinType, MaxType, Items, _     uint32
 	_                              [4]uint64
-	Result                         [3992]byte
+	Size                           uint64
+	Result                         [searchBytes]byte
 }
 
 const (
-	quotaTree        = 8
-	qgroupInfoType   = 242
-	searchHeaderSize = 32
-	referencedOffset = searchHeaderSize + 8 // after the item's generation
+	searchBytes    = 64 << 10
+	searchHeader   = 32 // struct btrfs_ioctl_search_header: transaction, object, offset, type, length
+	searchObjectAt = 8
+	searchTypeAt   = 24
+	searchLengthAt = 28
+	inodeType      = 1
+	firstObject    = 256          // a subvolume's top folder
+	lastObject     = ^uint64(255) // -256: what is above is not an inode
+	searchTypeMax  = 255
+	searchItemsMax = 1 << 16
 )
 
-// referenced reads the info item of the subvolume's group from the quota tree.
-func (d *btrfs) referenced(id uint64) (int64, error) {
-	search := &treeSearch{
-		Tree: quotaTree, MinOffset: id, MaxOffset: id, MaxTransaction: ^uint64(0),
-		MinType: qgroupInfoType, MaxType: qgroupInfoType, Items: 1,
+// countInodes counts a subvolume's inodes in its own tree, in the order of
+// their numbers. A search that ends in the middle of what belongs to one inode
+// goes on with the next one, so a file of a million pieces costs one search.
+func (d *btrfs) countInodes(subvolume uint64) (inodes int64, err error) {
+	search := &treeSearch{}
+	for next := uint64(firstObject); inodes < countMax; next++ {
+		search.Tree, search.Items, search.Size = subvolume, searchItemsMax, searchBytes
+		search.MinObject, search.MaxObject = next, lastObject
+		search.MaxOffset, search.MaxTransaction, search.MaxType = ^uint64(0), ^uint64(0), searchTypeMax
+		err := ioctl(d.root, request{ioctlReadWrite, treeSearchNumber}, unsafe.Offsetof(search.Result), unsafe.Pointer(search))
+		if err != nil || search.Items == 0 {
+			return inodes, err
+		}
+		rest := search.Result[:]
+		for range search.Items {
+			next = binary.NativeEndian.Uint64(rest[searchObjectAt:])
+			if binary.NativeEndian.Uint32(rest[searchTypeAt:]) == inodeType {
+				inodes++
+			}
+			rest = rest[searchHeader+binary.NativeEndian.Uint32(rest[searchLengthAt:]):]
+		}
 	}
-	err := ioctl(d.root, request{ioctlReadWrite, treeSearchNumber}, unsafe.Sizeof(*search), unsafe.Pointer(search))
-	if err != nil {
-		return 0, err
-	}
-	if search.Items == 0 {
-		return 0, os.ErrNotExist
-	}
-	return int64(binary.LittleEndian.Uint64(search.Result[referencedOffset:])), nil
+	return inodes, nil
 }

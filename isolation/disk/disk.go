@@ -14,6 +14,25 @@ type Quota struct {
 	Inodes int64
 }
 
+// Change says which bounds of an area become others. What is nil stays; zero is
+// no bound.
+type Change struct{ Bytes, Inodes *int64 }
+
+// Account is what an area takes.
+type Account struct {
+	Bytes int64
+	// Inodes are files, folders and symbolic links, the area's own few folders
+	// included; tmpfs and none count each name of a file. A count ends at countMax.
+	Inodes int64
+}
+
+// countMax bounds a count of inodes: one that takes longer than a tenth of a
+// second helps nobody.
+const countMax = 200_000
+
+// ErrNoQuota says that an area can't be bounded as asked, and nothing was changed.
+var ErrNoQuota = errors.New("disk: this bound can't be enforced")
+
 // Area is one container's place for an overlay: the folder that takes its
 // writes, owned by the container's root, and the one that overlayfs needs
 // beside it.
@@ -38,6 +57,13 @@ type Driver interface {
 	Create(name string, quota Quota, uid uint32) (Area, error)
 	// Usage is how many bytes the area takes.
 	Usage(name string) (int64, error)
+	// Account is Usage with what has to be counted.
+	Account(name string) (Account, error)
+	// Quota is what bounds the area at this moment.
+	Quota(name string) (Quota, error)
+	// Limit changes an area's quota, whoever writes there meanwhile. A bound that
+	// is refused changes nothing; ErrNoQuota says that the driver has none such.
+	Limit(name string, change Change) error
 	// Discard gives an area up; what that leaves is reclaimed later.
 	Discard(name string) error
 	// Reclaim does what Discard left, off the request path.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -41,24 +42,58 @@ func (d *plain) Create(name string, _ Quota, uid uint32) (Area, error) {
 	return makeArea(int(d.root.Fd()), name, uid)
 }
 
-func (d *plain) Usage(name string) (bytes int64, err error) {
+func (d *plain) Usage(name string) (int64, error) {
+	account, err := d.measure(name, math.MaxInt64)
+	return account.Bytes, err
+}
+
+// Account walks the area, as there is no counter: some microseconds for each
+// inode. It ends at countMax: then both figures are too low.
+func (d *plain) Account(name string) (Account, error) { return d.measure(name, countMax) }
+
+func (d *plain) measure(name string, most int64) (account Account, err error) {
 	err = filepath.WalkDir(filepath.Join(d.dir, name, upperName), func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return err
+			return ignoreGone(err)
 		}
 		info, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // gone while we looked
+		if err != nil {
+			return ignoreGone(err)
 		}
-		if err == nil {
-			bytes += info.Size()
+		account.Bytes += info.Size()
+		if account.Inodes++; account.Inodes >= most {
+			return fs.SkipAll
 		}
-		return err
+		return nil
 	})
-	if err != nil {
-		return 0, fmt.Errorf("disk: measure %s: %w", name, err)
+	if err == nil && account.Inodes == 0 {
+		err = fs.ErrNotExist // not even its own folder
 	}
-	return bytes, nil
+	if err != nil {
+		return Account{}, fmt.Errorf("disk: measure %s: %w", name, err)
+	}
+	return account, nil
+}
+
+// ignoreGone passes over what went while we looked.
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Quota is none.
+func (d *plain) Quota(string) (Quota, error) { return Quota{}, nil }
+
+// Limit can only take away what is not there.
+func (d *plain) Limit(name string, change Change) error {
+	for unit, bound := range map[string]*int64{"bytes": change.Bytes, "inodes": change.Inodes} {
+		if bound != nil && *bound != 0 {
+			return fmt.Errorf("%w: %d %s for %s: disk.driver is \"none\"", ErrNoQuota, *bound, unit, name)
+		}
+	}
+	return nil
 }
 
 // discarded marks a folder that was renamed aside.

@@ -1,0 +1,161 @@
+package disk
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// groupsFolder is where sysfs has the groups. Unlike the quota tree, which is
+// written with a transaction, up to 30 s later, its figures are those that the
+// kernel decides by.
+func (d *btrfs) groupsFolder() (string, error) {
+	uuid, err := d.uuid()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join("/sys/fs/btrfs", uuid, "qgroups")
+	_, err = os.Stat(path)
+	return path, err
+}
+
+func (d *btrfs) figure(subvolume uint64, name string) (int64, error) {
+	content, err := os.ReadFile(filepath.Join(d.groups, fmt.Sprintf("0_%d", subvolume), name))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(content)), 0, 64)
+}
+
+// Usage is what the kernel holds against the limit: what is on disk, and what
+// is written but not there yet.
+func (d *btrfs) Usage(name string) (int64, error) {
+	info, err := d.info(name)
+	if err != nil {
+		return 0, fmt.Errorf("disk: measure %s: %w", name, err)
+	}
+	used, err := d.used(info)
+	if err != nil {
+		return 0, fmt.Errorf("disk: measure %s: %w", name, err)
+	}
+	return used, nil
+}
+
+func (d *btrfs) used(info *subvolumeInfo) (int64, error) {
+	referenced, err := d.figure(info.ID, "referenced")
+	if err != nil {
+		return 0, err
+	}
+	reserved, err := d.figure(info.ID, "rsv_data")
+	return referenced + reserved, err
+}
+
+// Account counts inodes, as btrfs has no counter of them: 0.5 us each, and only
+// where something was changed since the last time (counts).
+func (d *btrfs) Account(name string) (account Account, err error) {
+	info, err := d.info(name)
+	if err != nil {
+		return Account{}, fmt.Errorf("disk: measure %s: %w", name, err)
+	}
+	if account.Bytes, err = d.used(info); err == nil {
+		account.Inodes, err = d.counts.count(name, info.ChangedAt, func() (int64, error) { return d.countInodes(info.ID) })
+	}
+	if err != nil {
+		return Account{}, fmt.Errorf("disk: measure %s: %w", name, err)
+	}
+	return account, nil
+}
+
+// Quota reads the limit; the flag says whether the number counts.
+func (d *btrfs) Quota(name string) (Quota, error) {
+	info, err := d.info(name)
+	if err != nil {
+		return Quota{}, fmt.Errorf("disk: quota of %s: %w", name, err)
+	}
+	flags, err := d.figure(info.ID, "limit_flags")
+	if err != nil {
+		return Quota{}, fmt.Errorf("disk: quota of %s: %w", name, err)
+	}
+	if flags&limitMaxReferenced == 0 {
+		return Quota{}, nil
+	}
+	limit, err := d.figure(info.ID, "max_referenced")
+	if err != nil {
+		return Quota{}, fmt.Errorf("disk: quota of %s: %w", name, err)
+	}
+	return Quota{Bytes: limit}, nil
+}
+
+// Limit takes any bound on bytes, also one below what is there already: then
+// nothing more can be written, as with a user's quota.
+func (d *btrfs) Limit(name string, change Change) error {
+	if change.Inodes != nil && *change.Inodes != 0 {
+		return fmt.Errorf("%w: %d inodes for %s: btrfs has quotas for bytes only", ErrNoQuota, *change.Inodes, name)
+	}
+	if change.Bytes == nil {
+		return nil
+	}
+	info, err := d.info(name)
+	if err != nil {
+		return fmt.Errorf("disk: bound %s: %w", name, err)
+	}
+	limit := uint64(*change.Bytes)
+	if limit == 0 {
+		limit = noLimit
+	}
+	if err := d.limitReferenced(info.ID, limit); err != nil {
+		return fmt.Errorf("disk: bound %s to %d bytes: %w", name, *change.Bytes, err)
+	}
+	return nil
+}
+
+// counts remembers what was counted.
+type counts struct {
+	mu   sync.Mutex
+	last map[string]counted
+}
+
+// counted is one count: of what, and what it cost.
+type counted struct {
+	state  timespec // when the subvolume had last been changed
+	inodes int64
+	at     time.Time
+	took   time.Duration
+}
+
+// countShare bounds what counting may cost: of the time since a count, the next
+// may take so small a part. Until then the older one stands.
+const countShare = 20
+
+// count counts where that is due.
+func (c *counts) count(name string, state timespec, inodes func() (int64, error)) (int64, error) {
+	c.mu.Lock()
+	last, ok := c.last[name]
+	c.mu.Unlock()
+	begun := time.Now()
+	if ok && (last.state == state || begun.Sub(last.at) < countShare*last.took) {
+		return last.inodes, nil
+	}
+	n, err := inodes()
+	if err != nil {
+		return 0, err
+	}
+	ended := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last = map[string]counted{}
+	}
+	c.last[name] = counted{state: state, inodes: n, at: ended, took: ended.Sub(begun)}
+	return n, nil
+}
+
+func (c *counts) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.last, name)
+}

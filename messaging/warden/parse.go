@@ -82,4 +82,6 @@ func checkNested(field protoreflect.FieldDescriptor, value protoreflect.Value) s
 	return ""
 }
 
-func element(field protoreflect.Name, i int) string { return string(field) + "[" + strconv.Itoa(i) + "]" }
+func element(field protoreflect.Name, i int) string {
+	return string(field) + "[" + strconv.Itoa(i) + "]"
+}

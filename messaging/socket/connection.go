@@ -139,9 +139,7 @@ func (c *connection) next() (request, error) {
 		if r, ok := c.backlog.take(); ok {
 			return r, nil
 		}
-		if err := c.flush(); err != nil {
-			return request{}, err
-		}
+		c.flush()
 		select {
 		case <-c.backlog.wake:
 		case <-c.gone:
@@ -156,14 +154,12 @@ func (c *connection) next() (request, error) {
 func (c *connection) take(r request) error {
 	if r.frame != nil {
 		c.out = append(c.out, r.frame...)
-		if len(c.out) < outMax {
-			return nil
+		if len(c.out) >= outMax {
+			c.flush()
 		}
-		return c.flush()
+		return nil
 	}
-	if err := c.flush(); err != nil {
-		return err
-	}
+	c.flush()
 	if r.invalid != nil {
 		c.complain(r.invalid)
 		return r.invalid

@@ -6,16 +6,19 @@ import (
 	"time"
 )
 
-// flush writes the answers of the door's own.
-func (c *connection) flush() error {
+// flush writes the answers of the door's own. That it can't is no reason to
+// end: of a client that left before its pong the reader tells, and what it
+// asked behind its ping is delivered as if it had not pinged.
+func (c *connection) flush() {
 	if len(c.out) == 0 {
-		return nil
+		return
 	}
-	err := c.write(c.out)
+	if err := c.write(c.out); err != nil {
+		c.door.log.Trace("a client has gone before it was answered", "client", c.client, "error", err)
+	}
 	if c.out = c.out[:0]; cap(c.out) > 2*outMax {
 		c.out = nil // a long echo's
 	}
-	return err
 }
 
 // write is the server's. It waits for the client as long as that is there.

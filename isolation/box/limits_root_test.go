@@ -24,17 +24,26 @@ func unlimited(m *machine) isolation.Spec {
 	return spec
 }
 
-// does runs one line in the container and returns how that ended and what it said.
-func does(t *testing.T, b *Box, id string, number uint32, line string) (isolation.Exit, string) {
-	t.Helper()
-	if err := b.Spawn(t.Context(), id, *shell(number, line)); err != nil {
-		t.Fatal(err)
+// worker is a container in which one line runs after the other.
+type worker struct {
+	t    *testing.T
+	b    *Box
+	id   string
+	jobs uint32
+}
+
+// does runs one line and returns how that ended and what it said.
+func (w *worker) does(line string) (isolation.Exit, string) {
+	w.t.Helper()
+	w.jobs++
+	if err := w.b.Spawn(w.t.Context(), w.id, *shell(w.jobs, line)); err != nil {
+		w.t.Fatal(err)
 	}
-	exit, err := b.Wait(t.Context(), id, number)
+	exit, err := w.b.Wait(w.t.Context(), w.id, w.jobs)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	return exit, b.text(id, number, stdoutFile) + b.text(id, number, stderrFile)
+	return exit, w.b.text(w.id, w.jobs, stdoutFile) + w.b.text(w.id, w.jobs, stderrFile)
 }
 
 func TestLimitsAreChangedWhileNothingRunsAndHoldForASuccessor(t *testing.T) {
@@ -68,11 +77,12 @@ func TestLimitsAreChangedWhileNothingRunsAndHoldForASuccessor(t *testing.T) {
 	if got, err = b.Limit(t.Context(), spec.ID, isolation.LimitChange{}); err != nil || got != want {
 		t.Errorf("a successor finds %+v, %v; want %+v", got, err, want)
 	}
-	_, said := does(t, b, spec.ID, 1, "head -c 20000000 /dev/zero > file; stat -c %s file")
+	w := &worker{t: t, b: b, id: spec.ID}
+	_, said := w.does("head -c 20000000 /dev/zero > file; stat -c %s file")
 	if !strings.Contains(said, "quota") {
 		t.Errorf("beyond the limit on the disk: %q", said)
 	}
-	if exit, said := does(t, b, spec.ID, 2, "head -c 60000000 /dev/zero | tail -c 60000000 > /dev/null"); exit.OOMKills == 0 {
+	if exit, said := w.does("head -c 60000000 /dev/zero | tail -c 60000000 > /dev/null"); exit.OOMKills == 0 {
 		t.Errorf("beyond the limit on memory: %+v, %q", exit, said)
 	}
 }
@@ -85,7 +95,8 @@ func TestADiskLimitGrowsAndShrinksUnderAJob(t *testing.T) {
 	if _, err := b.Create(t.Context(), spec, nil); err != nil {
 		t.Fatal(err)
 	}
-	for number, step := range []struct {
+	w := &worker{t: t, b: b, id: spec.ID}
+	for _, step := range []struct {
 		limit   int64
 		written string
 	}{{48 << 20, "40000000"}, {16 << 20, ""}, {0, "40000000"}} {
@@ -93,7 +104,7 @@ func TestADiskLimitGrowsAndShrinksUnderAJob(t *testing.T) {
 		if err != nil || got.DiskBytes != step.limit || got.MemoryBytes != spec.Limits.MemoryBytes {
 			t.Errorf("limited to %d: %+v, %v", step.limit, got, err)
 		}
-		exit, said := does(t, b, spec.ID, uint32(number+1), "head -c 40000000 /dev/zero > file && stat -c %s file; rm file")
+		exit, said := w.does("head -c 40000000 /dev/zero > file && stat -c %s file; rm file")
 		if step.written == "" && !strings.Contains(said, "Disk quota exceeded") || !strings.Contains(said, step.written) {
 			t.Errorf("limited to %d: %+v, %q", step.limit, exit, said)
 		}
@@ -143,8 +154,9 @@ func TestAnUnlimitedContainerThatIsLimitedTellsOfItsKills(t *testing.T) {
 	if _, err := b.Create(t.Context(), spec, nil); err != nil {
 		t.Fatal(err)
 	}
+	w := &worker{t: t, b: b, id: spec.ID}
 	eats := "head -c 60000000 /dev/zero | tail -c 60000000 > /dev/null"
-	if exit, said := does(t, b, spec.ID, 1, eats); exit.OOMKills != 0 || exit.Code != 0 {
+	if exit, said := w.does(eats); exit.OOMKills != 0 || exit.Code != 0 {
 		t.Fatalf("without a limit: %+v, %q", exit, said)
 	}
 	told := make(chan error, 1)
@@ -157,12 +169,12 @@ func TestAnUnlimitedContainerThatIsLimitedTellsOfItsKills(t *testing.T) {
 		seen = kills
 		told <- err
 	}
-	for number, limit := range []int64{16 << 20, 24 << 20} {
+	for _, limit := range []int64{16 << 20, 24 << 20} {
 		go watch()
 		if _, err := b.Limit(t.Context(), spec.ID, isolation.LimitChange{MemoryBytes: &limit}); err != nil {
 			t.Fatal(err)
 		}
-		exit, said := does(t, b, spec.ID, uint32(number+2), eats)
+		exit, said := w.does(eats)
 		if exit.OOMKills == 0 {
 			t.Errorf("limited to %d: %+v, %q", limit, exit, said)
 		}
@@ -191,7 +203,7 @@ func TestStatsAreWhatTheJobsDid(t *testing.T) {
 		t.Fatal(err)
 	}
 	line := "head -c 10000000 /dev/zero > file; for i in 0 1 2 3 4 5 6 7 8 9; do ln -s x link$i; done"
-	if exit, said := does(t, b, spec.ID, 1, line); exit.Code != 0 {
+	if exit, said := (&worker{t: t, b: b, id: spec.ID}).does(line); exit.Code != 0 {
 		t.Fatalf("%+v, %q", exit, said)
 	}
 

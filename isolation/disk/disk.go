@@ -96,7 +96,7 @@ func Open(config Config) (Driver, []string, error) {
 			return nil, nil, fmt.Errorf("%w: %w; install btrfs-progs, "+
 				"or choose another way: disk { driver = \"tmpfs\" } or \"none\"", ErrNoDriver, err)
 		}
-		return d, nil, nil
+		return d, []string{"inodes are not limited: btrfs has quotas for bytes only"}, nil
 	case "tmpfs":
 		return newTmpfs(), []string{"disk limits are kept in memory: what applications write counts as memory"}, nil
 	case "none":

@@ -4,6 +4,8 @@
 //	agent, dev               run a node (package agent does the work)
 //	run, ps, logs, stop,     ask nodes over NATS: messaging/bus carries,
 //	events                   messaging/dea spells
+//	warden                   make containers by Warden's socket, through
+//	                         messaging/warden/client
 //	config check, droplet,   need no node
 //	version
 //

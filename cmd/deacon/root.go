@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,6 +34,9 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errs)
 	if err := root.ExecuteContext(ctx); err != nil {
+		if status, ok := errors.AsType[scriptStatus](err); ok {
+			return int(status) // a job's own, of which its output told
+		}
 		f := asFailure(err, s.began)
 		f.print(errs, s.json)
 		return f.code
@@ -76,7 +80,7 @@ and in another:
 		s.nats.register(client.Flags())
 	}
 	root.AddCommand(clients...)
-	root.AddCommand(newAgent(s), newDev(s), newConfig(s), newDroplet(s), newVersion(s), newExitCodesTopic())
+	root.AddCommand(newAgent(s), newDev(s), newWarden(s), newConfig(s), newDroplet(s), newVersion(s), newExitCodesTopic())
 	return root
 }
 

@@ -152,7 +152,8 @@ func (c *Client) LimitCPU(ctx context.Context, request *protocol.LimitCpuRequest
 
 // LimitDisk limits what jobs may have on disk, and returns the limits; what the
 // request leaves out stays. Blocks have 1 KiB and win over bytes; 0 is no limit.
-func (c *Client) LimitDisk(ctx context.Context, request *protocol.LimitDiskRequest) (*protocol.LimitDiskResponse, error) {
+func (c *Client) LimitDisk(ctx context.Context,
+	request *protocol.LimitDiskRequest) (*protocol.LimitDiskResponse, error) {
 	return ask[*protocol.LimitDiskResponse](ctx, c, request)
 }
 

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/deacon-agent/deacon/messaging/warden/client"
+	"github.com/deacon-agent/deacon/messaging/warden/protocol"
+)
+
+const (
+	// reconnectMax is how long a server may be away while it restarts.
+	reconnectMax   = 10 * time.Second
+	reconnectPause = 50 * time.Millisecond
+	// repeatsMax bounds how often one command is begun again.
+	repeatsMax = 5
+)
+
+// perform does one command.
+func (w *wardenShell) perform(ctx context.Context, words []string) error {
+	if w.trace {
+		fmt.Fprintf(w.errs, "+ %s\n", plain(joinWords(words)))
+	}
+	if words[0] == "help" {
+		return w.help(words[1:])
+	}
+	if w.v1 || isTextCommand(words) {
+		return w.performText(ctx, words)
+	}
+	command, ok := findCommand(words[0])
+	switch {
+	case !ok:
+		return fail(exitUsage, "see help", "there is no command %q", words[0])
+	case len(words) == 2 && words[1] == "--help":
+		return w.help(words[:1])
+	}
+	request, err := parseRequest(command, words[1:])
+	if err != nil {
+		return err
+	}
+	return w.request(ctx, request)
+}
+
+func joinWords(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = quoteWord(word)
+	}
+	return strings.Join(quoted, " ")
+}
+
+// request asks, and shows what is answered.
+func (w *wardenShell) request(ctx context.Context, request proto.Message) error {
+	switch r := request.(type) {
+	case *protocol.RunRequest:
+		return w.run(ctx, r)
+	case *protocol.StreamRequest:
+		return w.stream(ctx, r.GetHandle(), r.GetJobId())
+	}
+	answer, err := w.call(ctx, request)
+	if err != nil {
+		return err
+	}
+	if w.json {
+		return printAnswerJSON(w.out, answer.ProtoReflect())
+	}
+	return printAnswer(w.out, answer.ProtoReflect())
+}
+
+func (w *wardenShell) call(ctx context.Context, request proto.Message) (answer proto.Message, err error) {
+	err = w.connected(ctx, harmless(request), func(c *client.Client) (err error) {
+		answer, err = c.Call(ctx, request)
+		return err
+	})
+	return answer, err
+}
+
+// harmless says whether a request may be made twice, should the first have been
+// heard: it changes nothing, or (link) its answer was all that it was for.
+func harmless(request proto.Message) bool {
+	switch request.(type) {
+	case *protocol.PingRequest, *protocol.EchoRequest, *protocol.ListRequest, *protocol.InfoRequest,
+		*protocol.LinkRequest:
+		return true
+	default:
+		return false
+	}
+}
+
+// connected calls ask with a connection. Where that is found to be gone, it
+// makes a new one and calls ask again, unless the request may have been heard
+// and isn't repeatable.
+func (w *wardenShell) connected(ctx context.Context, repeatable bool, ask func(*client.Client) error) error {
+	if w.client == nil {
+		c, err := client.Dial(ctx, w.socket)
+		if err != nil {
+			return w.unreachable(ctx, err)
+		}
+		w.client = c
+	}
+	for range repeatsMax {
+		err := ask(w.client)
+		gone, ok := errors.AsType[*client.DisconnectedError](err)
+		if !ok {
+			return err
+		}
+		w.note("Reconnecting...")
+		if err := w.reconnect(ctx); err != nil {
+			return err
+		}
+		if gone.Sent && !repeatable {
+			return fail(exitUnreachable, "the connection is new; look what became of it, and ask again",
+				"the server went away before it answered: %w", gone.Err)
+		}
+	}
+	return fail(exitUnreachable, "", "the server went away %d times before it answered", repeatsMax)
+}
+
+// reconnect waits for a server that restarts.
+func (w *wardenShell) reconnect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reconnectMax)
+	defer cancel()
+	for {
+		err := w.client.Reconnect(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(reconnectPause):
+		case <-ctx.Done():
+			return w.unreachable(ctx, err)
+		}
+	}
+}
+
+func (w *wardenShell) unreachable(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	return fail(exitUnreachable,
+		"start a node that has a warden block, or say where its socket is by --socket or $"+wardenEnv,
+		"Warden's socket can't be reached: %w", err)
+}

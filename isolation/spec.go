@@ -10,10 +10,12 @@ import (
 )
 
 // ErrGone says that a container's PID 1 is not alive; what it left is still
-// there. ErrUnknown says that there is no such container.
+// there. ErrUnknown says that there is no such container, ErrNoJob that there
+// is no such job in it, or none any more.
 var (
 	ErrGone    = errors.New("the container's init is gone")
 	ErrUnknown = errors.New("there is no such container")
+	ErrNoJob   = errors.New("there is no such job")
 )
 
 // Owner says on whose behalf a container exists. A door sees only the
@@ -53,6 +55,10 @@ type Rootfs struct {
 	// container's root, uid 2000 its vcap.
 	Layers []string `json:"layers"`
 	Binds  []Bind   `json:"binds"`
+	// Account makes sure of the account vcap (uid and gid 2000, home
+	// /home/vcap) in the container's own /etc/passwd and /etc/group. Where the
+	// layers have one of that name, it is that.
+	Account bool `json:"account,omitempty"`
 }
 
 // Bind shows a directory or file of the node inside the container.
@@ -96,8 +102,12 @@ type LimitChange struct {
 type Network struct {
 	Ports []PortMap    `json:"ports"`
 	DNS   []netip.Addr `json:"dns"`
-	// Egress rules are looked at in order before the node's default verdict.
+	// Egress rules are looked at in order, then what the node allows to all, then
+	// the default.
 	Egress []EgressRule `json:"egress"`
+	// Default is what becomes of all else: "allow" or "reject"; empty: as the
+	// node is configured.
+	Default string `json:"default,omitempty"`
 }
 
 // PortMap forwards a TCP port of the node to one of the container.

@@ -7,14 +7,19 @@
 //	ports      port → address . port   mapped ports
 //	resting    port                    mapped ports that refuse
 //	denied     address ranges          never reached: metadata, the pool, the configured
+//	allowed    address ranges          reached without a rule
 //	resolvers  address                 DNS that everybody may ask, denied or not
 //	egress     link → chain            containers with egress rules of their own
+//	nearby     link → chain            and those whose rules speak of the pool alone
+//	defaults   link → verdict          containers whose default isn't the node's
 //
 //	prerouting   from ours: IPv6 dropped; what is no tenant's dropped
 //	nat          tcp to this node: resting → left to the node, which refuses; else ports
-//	input        from ours: established, resolvers; everything else refused
-//	forward      from ours: established; invalid dropped; to ours refused; resolvers;
-//	             denied refused; the container's own rules; the node's verdict
+//	input        from ours: established, resolvers; the node where it lets in;
+//	             everything else refused
+//	forward      from ours: established; invalid dropped; to ours refused but for rules
+//	             that mean it; resolvers; denied refused; the container's own rules;
+//	             allowed; the container's default; the node's
 //	             to ours: established and mapped ports; everything else dropped
 //	output       to ours: IPv6 dropped
 //	postrouting  from the pool outwards, and from loopback to ours: masqueraded
@@ -27,6 +32,9 @@
 // which a map leads by the link's name: ranges of addresses, ports and ICMP
 // types in the order they were given, with logging, would need several sets of
 // concatenated intervals, each of which the kernel copies at every change.
+//
+// Bandwidth is a token bucket on each end of the link, which the kernel keeps
+// and drops with it.
 //
 // Additions take 0.1 ms; deletions wait for an RCU grace period, so they are
 // made in batches, off the request path and on a socket of their own. A link is

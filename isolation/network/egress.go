@@ -19,19 +19,29 @@ const (
 	PortsMax  = 64
 	EgressMax = 1000
 
-	// logPrefix begins every line that the kernel logs of a container's
-	// traffic; the kernel adds the link's name.
-	logPrefix = "deacon egress "
+	// logNameMax bounds what a line of the kernel's log begins with.
+	logNameMax = 100
 
 	// logRate bounds these lines, a second for each rule: a container chooses
 	// how many connections it makes, and the log is the node's.
 	logRate = 100
 )
 
-// check says what is wrong with an attachment, so that the kernel never has to.
-func (n *Network) check(a Attachment) error {
+// Vet says what is wrong with an attachment, so that the kernel never has to.
+func (n *Network) Vet(a Attachment) error {
 	if a.Slot.Number >= n.config.Plan.Max() {
 		return fmt.Errorf("network: slot %d is beyond the pool's %d", a.Slot.Number, n.config.Plan.Max())
+	}
+	if len(a.Name) > logNameMax {
+		return fmt.Errorf("network: name %q is longer than %d", a.Name, logNameMax)
+	}
+	if d := Verdict(a.Spec.Default); d != "" && d != Allow && d != Reject {
+		return fmt.Errorf("network: default verdict %q is neither %q nor %q", d, Allow, Reject)
+	}
+	if a.Bandwidth.Rate > 0 {
+		if err := checkBandwidth(a.Bandwidth); err != nil {
+			return err
+		}
 	}
 	if len(a.Spec.Ports) > PortsMax {
 		return fmt.Errorf("network: %d mapped ports are more than %d", len(a.Spec.Ports), PortsMax)
@@ -79,51 +89,116 @@ func checkEgress(rule isolation.EgressRule) error {
 
 func octet(n int) bool { return n >= -1 && n <= 255 }
 
-// egressChain is the chain of a container that has rules of its own. A chain
-// is named after the link, so its name is never used twice.
-func (t *table) egressChain(a Attachment) *nftables.Chain {
-	return &nftables.Chain{Table: t.table, Name: "out_" + t.config.Plan.Link(a.Slot)}
+// outlet is a chain of a container that has rules of its own, and the map that
+// leads to it. A chain is named after the link, so its name is never used twice.
+type outlet struct {
+	set   *nftables.Set
+	name  string
+	rules []isolation.EgressRule
 }
 
-func (t *table) egressElements(a Attachment) []nftables.SetElement {
-	if len(a.Spec.Egress) == 0 {
-		return nil
+// outlets are the container's; those that have no rules don't exist. Only a rule
+// that speaks of nothing but the pool lets one container reach another: one that
+// allows everything doesn't mean that.
+func (t *table) outlets(a Attachment) []outlet {
+	link := t.config.Plan.Link(a.Slot)
+	beyond, nearby := outlet{set: t.egress, name: "out_" + link}, outlet{set: t.nearby, name: "near_" + link}
+	for _, rule := range a.Spec.Egress {
+		if pool := t.config.Plan.Pool; pool.Contains(rule.First) && pool.Contains(rule.Last) {
+			nearby.rules = append(nearby.rules, rule)
+		} else {
+			beyond.rules = append(beyond.rules, rule)
+		}
 	}
-	return []nftables.SetElement{{
-		Key:         linkKey(t.config.Plan.Link(a.Slot)),
-		VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: t.egressChain(a).Name},
-	}}
+	return slices.DeleteFunc([]outlet{beyond, nearby}, func(o outlet) bool { return len(o.rules) == 0 })
 }
 
-// addEgress writes the container's chain. It is emptied first, where an
+func (t *table) chainOf(o outlet) *nftables.Chain {
+	return &nftables.Chain{Table: t.table, Name: o.name}
+}
+
+func (o outlet) element(link string) nftables.SetElement {
+	return nftables.SetElement{
+		Key: linkKey(link), VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: o.name},
+	}
+}
+
+// addEgress writes the container's chains. Each is emptied first, where an
 // attempt before this one had filled it.
 func (t *table) addEgress(conn *nftables.Conn, a Attachment) error {
-	if len(a.Spec.Egress) == 0 {
-		return nil
-	}
-	chain := conn.AddChain(t.egressChain(a))
-	conn.FlushChain(chain)
-	for _, rule := range a.Spec.Egress {
-		if len(rule.Ports) == 0 {
-			t.addEgressRule(conn, chain, egressMatch(rule, nil), rule.Log)
+	for _, o := range t.outlets(a) {
+		chain := conn.AddChain(t.chainOf(o))
+		conn.FlushChain(chain)
+		for _, rule := range o.rules {
+			for _, one := range egressRules(a.Name, rule) {
+				t.rule(conn, chain, one...)
+			}
 		}
-		for _, span := range rule.Ports {
-			t.addEgressRule(conn, chain, egressMatch(rule, &span), rule.Log)
+		if err := add(conn, o.set, []nftables.SetElement{o.element(t.config.Plan.Link(a.Slot))}); err != nil {
+			return err
 		}
 	}
-	return add(conn, t.egress, t.egressElements(a))
+	return nil
 }
 
-// addEgressRule logs in a rule of its own, so that what is too much for the
-// log is allowed all the same.
-func (t *table) addEgressRule(conn *nftables.Conn, c *nftables.Chain, match [][]expr.Any, log bool) {
-	if log {
-		t.rule(conn, c, append(slices.Clip(match), []expr.Any{
-			&expr.Limit{Type: expr.LimitTypePkts, Rate: logRate, Unit: expr.LimitTimeSecond, Burst: logRate},
-			&expr.Log{Key: 1 << unix.NFTA_LOG_PREFIX, Data: []byte(logPrefix)},
-		})...)
+// Allow puts the first of the container's egress rules in front of the others,
+// which are there already.
+func (n *Network) Allow(a Attachment) error {
+	return n.changeEgress(a, func(conn *nftables.Conn) error { return n.table.putFirst(conn, a) })
+}
+
+// Rewrite replaces the container's egress rules by those that it has now. Unlike Allow it waits for what it deletes.
+func (n *Network) Rewrite(a Attachment) error {
+	return n.changeEgress(a, func(conn *nftables.Conn) error { return n.table.addEgress(conn, a) })
+}
+
+func (n *Network) changeEgress(a Attachment, fill func(*nftables.Conn) error) error {
+	if err := n.Vet(a); err != nil {
+		return err
 	}
-	t.rule(conn, c, append(slices.Clip(match), is(accept()))...)
+	if err := n.additions.run(fill); err != nil {
+		return fmt.Errorf("network: egress rules of %s: %w", a.Slot, n.explain(a, err))
+	}
+	return nil
+}
+
+func (t *table) putFirst(conn *nftables.Conn, a Attachment) error {
+	alone := a
+	alone.Spec.Egress = a.Spec.Egress[:1]
+	for _, o := range t.outlets(alone) {
+		chain := conn.AddChain(t.chainOf(o))
+		for _, one := range slices.Backward(egressRules(a.Name, o.rules[0])) {
+			conn.InsertRule(&nftables.Rule{Table: t.table, Chain: chain, Exprs: slices.Concat(one...)})
+		}
+		if err := add(conn, o.set, []nftables.SetElement{o.element(t.config.Plan.Link(a.Slot))}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// egressRules are the kernel's for one of ours: one for each span of ports, and
+// one before it that logs, so that what is too much for the log is allowed all
+// the same. Only what begins a connection comes this far.
+func egressRules(name string, rule isolation.EgressRule) (all [][][]expr.Any) {
+	spans := []*isolation.PortSpan{nil}
+	if len(rule.Ports) > 0 {
+		spans = nil
+	}
+	for i := range rule.Ports {
+		spans = append(spans, &rule.Ports[i])
+	}
+	for _, span := range spans {
+		match := egressMatch(rule, span)
+		if rule.Log {
+			all = append(all, append(slices.Clip(match), []expr.Any{
+				&expr.Limit{Type: expr.LimitTypePkts, Rate: logRate, Unit: expr.LimitTimeSecond, Burst: logRate},
+				&expr.Log{Key: 1 << unix.NFTA_LOG_PREFIX, Data: []byte(name + " ")},
+			}))
+		}
+		all = append(all, append(slices.Clip(match), is(accept())))
+	}
+	return all
 }
 
 // egressMatch matches one protocol to one range of addresses and of ports.
@@ -139,7 +214,10 @@ func egressMatch(rule isolation.EgressRule, span *isolation.PortSpan) [][]expr.A
 	case "udp":
 		groups = append(groups, protocol(unix.IPPROTO_UDP))
 	case "icmp":
-		groups = append(groups, protocol(unix.IPPROTO_ICMP), icmp(0, rule.ICMPType), icmp(1, rule.ICMPCode))
+		groups = append(groups, protocol(unix.IPPROTO_ICMP))
+		if rule.ICMPType >= 0 { // a code means nothing without its type
+			groups = append(groups, icmp(0, rule.ICMPType), icmp(1, rule.ICMPCode))
+		}
 	}
 	if span != nil {
 		groups = append(groups, []expr.Any{
@@ -166,8 +244,8 @@ func icmp(offset uint32, value int) []expr.Any {
 func (t *table) dropEgressChains(conn *nftables.Conn, gone []Attachment) error {
 	doomed := map[string]bool{}
 	for _, a := range gone {
-		if len(a.Spec.Egress) > 0 {
-			doomed[t.egressChain(a).Name] = true
+		for _, o := range t.outlets(a) {
+			doomed[o.name] = true
 		}
 	}
 	if len(doomed) == 0 {

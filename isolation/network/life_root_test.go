@@ -52,7 +52,10 @@ func TestReleaseLeavesNothing(t *testing.T) {
 	w := newWorld(t)
 	n := w.open(Config{Plan: testPlan("clean"), Egress: Reject})
 	attachment := mappedTo(0, 61001)
-	attachment.Spec.Egress = []isolation.EgressRule{rangeOf("udp", internet, internet)}
+	attachment.Spec.Default = string(Allow)
+	attachment.Spec.Egress = []isolation.EgressRule{
+		rangeOf("udp", internet, internet), rangeOf("udp", "10.254.0.6", "10.254.0.6"),
+	}
 	ns := newNamespace(t)
 	must(t, n.Attach(context.Background(), attachment, ns.file))
 	ns.settle(n.config.Plan, attachment.Slot)
@@ -71,13 +74,14 @@ func TestReleaseLeavesNothing(t *testing.T) {
 	if left := connections(t, "10.254.0.2"); len(left) != 0 {
 		t.Errorf("connections %v", left)
 	}
-	for _, set := range []*nftables.Set{n.table.tenants, n.table.ports, n.table.resting, n.table.egress} {
+	own := n.table
+	for _, set := range []*nftables.Set{own.tenants, own.ports, own.resting, own.egress, own.nearby, own.defaults} {
 		if elements := w.elements(set); len(elements) != 0 {
 			t.Errorf("set %s has %d elements", set.Name, len(elements))
 		}
 	}
 	for _, name := range w.chains(n.table) {
-		if strings.HasPrefix(name, "out_") {
+		if strings.HasPrefix(name, "out_") || strings.HasPrefix(name, "near_") {
 			t.Errorf("chain %s is left", name)
 		}
 	}

@@ -33,15 +33,21 @@ var Metadata = netip.MustParsePrefix("169.254.0.0/16")
 // Config is what all containers of a node have in common.
 type Config struct {
 	Plan slot.Plan
-	// Denied is never reached, whatever a container's rules say: beside the
-	// pool and Metadata, which always are.
+	// Denied is never reached, whatever a container's rules say: beside Metadata,
+	// and the pool but for rules that mean it.
 	Denied []netip.Prefix
+	// Allowed is reached without a rule, unless it is denied.
+	Allowed []netip.Prefix
 	// Resolvers answer DNS (port 53) to every container even where they are
 	// denied, or addresses of the node itself.
 	Resolvers []netip.Addr
-	Egress    Verdict // what no rule allows
-	Loopback  bool    // mapped ports answer on 127.0.0.1 too
-	MTU       int     // of the links; 0: Ethernet's
+	// HostAccess lets containers reach the node itself, but for its loopback and
+	// what is denied.
+	HostAccess bool
+
+	Egress   Verdict // what no rule allows, where a container says nothing else
+	Loopback bool    // mapped ports answer on 127.0.0.1 too
+	MTU      int     // of the links; 0: Ethernet's
 }
 
 func (c Config) check() error {
@@ -51,6 +57,11 @@ func (c Config) check() error {
 	for _, p := range c.Denied {
 		if !p.IsValid() || !p.Addr().Is4() {
 			return fmt.Errorf("network: denied network %s is not an IPv4 network", p)
+		}
+	}
+	for _, p := range c.Allowed {
+		if !p.IsValid() || !p.Addr().Is4() {
+			return fmt.Errorf("network: allowed network %s is not an IPv4 network", p)
 		}
 	}
 	for _, a := range c.Resolvers {
@@ -77,6 +88,10 @@ const (
 type Attachment struct {
 	Slot slot.Slot
 	Spec isolation.Network
+	// Name is what the kernel's log calls the container.
+	Name string
+	// Bandwidth is for each way alike; no rate: no limit.
+	Bandwidth isolation.Bandwidth
 }
 
 // Network is this node's table and links. It is safe for concurrent use.
@@ -143,11 +158,18 @@ func enableForwarding() (changed bool, err error) {
 
 // Restore rewrites the whole table in one transaction, with exactly the
 // elements of the containers that live. There is no moment without rules.
+//
+// Where two containers have a port on record, one of them was never told that
+// it got it: the one to whom the predecessor's table doesn't lead.
 func (n *Network) Restore(live []Attachment) error {
 	for _, a := range live {
-		if err := n.check(a); err != nil {
+		if err := n.Vet(a); err != nil {
 			return err
 		}
+	}
+	live, err := n.settle(live)
+	if err != nil {
+		return err
 	}
 	if err := n.deletions.run(n.table.rewrite(live)); err != nil {
 		return fmt.Errorf("network: write the table: %w", err)
@@ -176,11 +198,16 @@ func (n *Network) Check() error {
 // it into the table. Attaching what is attached is success. On error nothing
 // of it is left but the link, which can send nothing and goes with netns.
 func (n *Network) Attach(_ context.Context, a Attachment, netns *os.File) error {
-	if err := n.check(a); err != nil {
+	if err := n.Vet(a); err != nil {
 		return err
 	}
 	if err := n.addLink(a.Slot, netns); err != nil {
 		return fmt.Errorf("network: attach %s: %w", a.Slot, err)
+	}
+	if a.Bandwidth.Rate > 0 {
+		if err := n.Shape(a, netns); err != nil {
+			return err
+		}
 	}
 	if err := n.additions.run(n.table.admit(a)); err != nil {
 		return fmt.Errorf("network: attach %s: %w", a.Slot, n.explain(a, err))
@@ -194,28 +221,9 @@ func (n *Network) explain(a Attachment, err error) error {
 	case errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("%w (%w)", ErrTable, err)
 	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
-		return fmt.Errorf("one of the node's ports %v is mapped to another container: %w", hostPorts(a), err)
+		return fmt.Errorf("%w: %s: %w", ErrPortTaken, hostPorts(a), err)
 	}
 	return err
-}
-
-func hostPorts(a Attachment) (ports []uint16) {
-	for _, p := range a.Spec.Ports {
-		ports = append(ports, p.Host)
-	}
-	return ports
-}
-
-// Refuse makes the container's mapped ports refuse new connections, at once.
-func (n *Network) Refuse(a Attachment) error {
-	if len(a.Spec.Ports) == 0 {
-		return nil
-	}
-	err := n.additions.run(n.table.refuse(a))
-	if err != nil && !errors.Is(err, unix.ENOENT) { // without a table nothing is mapped
-		return fmt.Errorf("network: refuse on ports of %s: %w", a.Slot, err)
-	}
-	return nil
 }
 
 // Release takes containers out of the table, in one transaction, waits until

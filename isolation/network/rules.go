@@ -98,6 +98,12 @@ func (t *table) addInput(conn *nftables.Conn) {
 	t.rule(conn, c, t.notFromOurs(), is(accept()))
 	t.rule(conn, c, established(), is(accept()))
 	t.allowResolvers(conn, c)
+	if t.config.HostAccess {
+		for _, p := range append(slices.Clone(t.config.Denied), Metadata, loopbackNet) {
+			t.rule(conn, c, to(p), is(goTo(refusal)))
+		}
+		t.rule(conn, c, is(accept()))
+	}
 	t.rule(conn, c, is(goTo(refusal)))
 }
 
@@ -113,10 +119,13 @@ func (t *table) addOutward(conn *nftables.Conn, c *nftables.Chain) {
 	// What connection tracking can make nothing of is not translated either,
 	// and would leave the node with the pool's address.
 	t.rule(conn, c, invalid(), is(drop()))
+	t.rule(conn, c, t.toOurs(), link(), verdictOf(t.nearby))
 	t.rule(conn, c, t.toOurs(), is(goTo(refusal)))
 	t.allowResolvers(conn, c)
 	t.rule(conn, c, is(ipv4(destinationOffset, reg1)), within(t.denied), is(goTo(refusal)))
 	t.rule(conn, c, link(), verdictOf(t.egress))
+	t.rule(conn, c, is(ipv4(destinationOffset, reg1)), within(t.allowed), is(accept()))
+	t.rule(conn, c, link(), verdictOf(t.defaults))
 	if t.config.Egress == Allow {
 		t.rule(conn, c, is(accept()))
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"github.com/deacon-agent/deacon/isolation/slot"
@@ -18,9 +19,11 @@ import (
 // table is the node's table with its sets, as they are named in doc.go. It
 // does not change; its methods return what a transaction is filled with.
 type table struct {
-	config                                             Config
-	table                                              *nftables.Table
-	tenants, ports, resting, denied, resolvers, egress *nftables.Set
+	config                     Config
+	table                      *nftables.Table
+	tenants, ports, resting    *nftables.Set
+	denied, allowed, resolvers *nftables.Set
+	egress, nearby, defaults   *nftables.Set
 }
 
 func newTable(config Config) *table {
@@ -33,8 +36,8 @@ func newTable(config Config) *table {
 	t.resting = &nftables.Set{Name: "resting", KeyType: nftables.TypeInetService}
 	t.denied = &nftables.Set{Name: "denied", Interval: true, KeyType: nftables.TypeIPAddr}
 	t.resolvers = &nftables.Set{Name: "resolvers", KeyType: nftables.TypeIPAddr}
-	t.egress = &nftables.Set{Name: "egress", IsMap: true, KeyType: nftables.TypeIFName,
-		DataType: nftables.TypeVerdict}
+	t.egress, t.nearby, t.defaults = verdictMap("egress"), verdictMap("nearby"), verdictMap("defaults")
+	t.allowed = &nftables.Set{Name: "allowed", Interval: true, KeyType: nftables.TypeIPAddr}
 	for i, set := range t.sets() {
 		// The library numbers a set that has no number when it is added, for
 		// its own use within a transaction; then this value would change.
@@ -43,8 +46,15 @@ func newTable(config Config) *table {
 	return t
 }
 
+// verdictMap says of a link what becomes of what comes from there.
+func verdictMap(name string) *nftables.Set {
+	return &nftables.Set{Name: name, IsMap: true, KeyType: nftables.TypeIFName, DataType: nftables.TypeVerdict}
+}
+
 func (t *table) sets() []*nftables.Set {
-	return []*nftables.Set{t.tenants, t.ports, t.resting, t.denied, t.resolvers, t.egress}
+	return []*nftables.Set{
+		t.tenants, t.ports, t.resting, t.denied, t.allowed, t.resolvers, t.egress, t.nearby, t.defaults,
+	}
 }
 
 // rewrite replaces the table in one transaction.
@@ -60,6 +70,9 @@ func (t *table) rewrite(live []Attachment) func(*nftables.Conn) error {
 			}
 		}
 		if err := add(conn, t.denied, intervals(t.deniedPrefixes())); err != nil {
+			return err
+		}
+		if err := add(conn, t.allowed, intervals(disjoint(t.config.Allowed))); err != nil {
 			return err
 		}
 		if err := add(conn, t.resolvers, addressKeys(t.config.Resolvers)); err != nil {
@@ -80,15 +93,19 @@ func (t *table) remove() func(*nftables.Conn) error {
 	}
 }
 
-// deniedPrefixes are the configured ones, the pool itself and Metadata, each
-// unless it is within another: an interval set takes no overlaps. Two prefixes
-// either have nothing in common or one holds the other.
+// deniedPrefixes are the configured ones, the pool itself and Metadata.
 func (t *table) deniedPrefixes() []netip.Prefix {
-	all := []netip.Prefix{t.config.Plan.Pool, Metadata}
-	for _, p := range t.config.Denied {
+	return disjoint(append([]netip.Prefix{t.config.Plan.Pool, Metadata}, t.config.Denied...))
+}
+
+// disjoint leaves out each prefix that is within another: an interval set takes
+// no overlaps. Two prefixes either have nothing in common or one holds the other.
+func disjoint(prefixes []netip.Prefix) []netip.Prefix {
+	var all []netip.Prefix
+	for _, p := range prefixes {
 		all = append(all, p.Masked())
 	}
-	slices.SortFunc(all, func(a, b netip.Prefix) int { return cmp.Compare(a.Bits(), b.Bits()) })
+	slices.SortStableFunc(all, func(a, b netip.Prefix) int { return cmp.Compare(a.Bits(), b.Bits()) })
 	var kept []netip.Prefix
 	for _, p := range all {
 		if !slices.ContainsFunc(kept, func(wider netip.Prefix) bool { return wider.Contains(p.Addr()) }) {
@@ -123,10 +140,15 @@ func addressKeys(addresses []netip.Addr) (elements []nftables.SetElement) {
 // admit adds containers' elements, and a chain for each that has egress rules.
 func (t *table) admit(attachments ...Attachment) func(*nftables.Conn) error {
 	return func(conn *nftables.Conn) error {
-		var tenants, ports []nftables.SetElement
+		var tenants, ports, defaults []nftables.SetElement
 		for _, a := range attachments {
 			tenants = append(tenants, t.tenant(a.Slot))
 			ports = append(ports, t.mapped(a)...)
+			defaults = append(defaults, t.defaultOf(a)...)
+		}
+		// Before the container may send at all.
+		if err := add(conn, t.defaults, defaults); err != nil {
+			return err
 		}
 		if err := add(conn, t.tenants, tenants); err != nil {
 			return err
@@ -150,6 +172,18 @@ func (t *table) refuse(a Attachment) func(*nftables.Conn) error {
 func (t *table) tenant(s slot.Slot) nftables.SetElement {
 	address := t.config.Plan.PeerIP(s.Number).As4()
 	return nftables.SetElement{Key: append(linkKey(t.config.Plan.Link(s)), address[:]...)}
+}
+
+// defaultOf is the container's own default; none where it is the node's.
+func (t *table) defaultOf(a Attachment) []nftables.SetElement {
+	verdict := &expr.Verdict{Kind: expr.VerdictAccept}
+	switch Verdict(a.Spec.Default) {
+	case "", t.config.Egress:
+		return nil
+	case Reject:
+		verdict = &expr.Verdict{Kind: expr.VerdictGoto, Chain: refusal}
+	}
+	return []nftables.SetElement{{Key: linkKey(t.config.Plan.Link(a.Slot)), VerdictData: verdict}}
 }
 
 func (t *table) mapped(a Attachment) (elements []nftables.SetElement) {
@@ -197,14 +231,18 @@ func add(conn *nftables.Conn, set *nftables.Set, elements []nftables.SetElement)
 // does its rest.
 func (t *table) expel(gone []Attachment) func(*nftables.Conn) error {
 	return func(conn *nftables.Conn) error {
-		var tenants, egress, ports, resting []nftables.SetElement
+		var tenants, defaults, ports, resting []nftables.SetElement
+		chosen := map[*nftables.Set][]nftables.SetElement{}
 		mapped, err := existing(conn, t.ports)
 		if err != nil {
 			return err
 		}
 		for _, a := range gone {
 			tenants = append(tenants, t.tenant(a.Slot))
-			egress = append(egress, t.egressElements(a)...)
+			for _, o := range t.outlets(a) {
+				chosen[o.set] = append(chosen[o.set], o.element(t.config.Plan.Link(a.Slot)))
+			}
+			defaults = append(defaults, t.defaultOf(a)...)
 			for _, e := range t.mapped(a) {
 				if target, taken := mapped[string(e.Key)]; !taken || bytes.HasPrefix(target, e.Val) {
 					ports = append(ports, e)
@@ -215,7 +253,10 @@ func (t *table) expel(gone []Attachment) func(*nftables.Conn) error {
 		for _, doomed := range []struct {
 			set      *nftables.Set
 			elements []nftables.SetElement
-		}{{t.tenants, tenants}, {t.ports, ports}, {t.resting, resting}, {t.egress, egress}} {
+		}{
+			{t.tenants, tenants}, {t.ports, ports}, {t.resting, resting},
+			{t.egress, chosen[t.egress]}, {t.nearby, chosen[t.nearby]}, {t.defaults, defaults},
+		} {
 			if err := remove(conn, doomed.set, doomed.elements); err != nil {
 				return err
 			}
@@ -246,11 +287,15 @@ func remove(conn *nftables.Conn, set *nftables.Set, elements []nftables.SetEleme
 	return nil
 }
 
-// existing lists a set; one that somebody else removed has no elements.
+// existing lists a set; one that somebody removed with the table has no elements.
 func existing(conn *nftables.Conn, set *nftables.Set) (map[string][]byte, error) {
 	elements, err := conn.GetSetElements(set)
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return nil, err
+	if err != nil {
+		// The library's error has lost what the kernel said, so that is asked.
+		tables, failed := conn.ListTablesOfFamily(set.Table.Family)
+		if failed != nil || slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == set.Table.Name }) {
+			return nil, errors.Join(err, failed)
+		}
 	}
 	found := map[string][]byte{}
 	for _, e := range elements {

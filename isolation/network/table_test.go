@@ -58,6 +58,7 @@ func TestAWrongConfigurationIsNamed(t *testing.T) {
 		"tag":      func(c *Config) { c.Plan.Tag = "" },
 		"verdict":  func(c *Config) { c.Egress = "maybe" },
 		"fd00::/8": func(c *Config) { c.Denied = prefixes("fd00::/8") },
+		"allowed":  func(c *Config) { c.Allowed = prefixes("fd00::/8") },
 		"resolver": func(c *Config) { c.Resolvers = []netip.Addr{netip.MustParseAddr("::1")} },
 		"mtu":      func(c *Config) { c.MTU = 67 },
 	} {
@@ -98,14 +99,17 @@ func TestAWrongAttachmentIsNamedAndChangesNothing(t *testing.T) {
 			r.Protocol, r.Ports = "icmp", []isolation.PortSpan{span(1, 1)}
 		})},
 		{"icmp type", rule(func(r *isolation.EgressRule) { r.Protocol, r.ICMPType = "icmp", 256 })},
+		{"default verdict \"maybe\"", func(a *Attachment) { a.Spec.Default = "maybe" }},
+		{"burst", func(a *Attachment) { a.Bandwidth = isolation.Bandwidth{Rate: 1, Burst: 1 << 32} }},
+		{"name \"xx", func(a *Attachment) { a.Name = strings.Repeat("x", logNameMax+1) }},
 		{"1001 spans", rule(func(r *isolation.EgressRule) { r.Ports = make([]isolation.PortSpan, EgressMax+1) })},
 	} {
 		a := Attachment{Slot: slot.Slot{Number: 63, Epoch: 1}}
-		if err := n.check(a); err != nil {
+		if err := n.Vet(a); err != nil {
 			t.Fatal(err)
 		}
 		c.change(&a)
-		if err := n.check(a); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := n.Vet(a); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error is %v, want one with %q", err, c.want)
 		}
 	}

@@ -191,9 +191,11 @@ func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
 		k.recount()
 	case goalHalt:
 		k.order.grace = o.grace
+		k.recountJobs()
 		k.input(c, inHalt)
 	case goalRemove:
 		k.order.grace = o.grace
+		k.recountJobs()
 		k.input(c, inRemove)
 	}
 }

@@ -24,6 +24,7 @@ func (k *container) followJobs(c *kit.Context[containerMessage]) {
 	for _, job := range k.status.Jobs {
 		if job.Exit != nil {
 			k.jobs[job.Number] = &keptJob{exit: job.Exit}
+			k.order.owner(jobEnded{*job.Exit})
 			continue
 		}
 		k.followJob(c, job.Number)

@@ -118,6 +118,7 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 func (s *containers) order(c *kit.Context[containersMessage], o containerOrder) {
 	if kept, ok := s.held[o.id]; ok {
 		s.held[o.id] = keptContainer{kept.ref, o.owner}
+		o.owner(containerPlaced{kept.ref})
 		kept.ref.Tell(ordered{o})
 		return
 	}

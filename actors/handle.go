@@ -27,6 +27,10 @@ type (
 		place Placement
 		err   error
 	}
+	designed struct {
+		spec isolation.Spec
+		err  error
+	}
 	// takenUp is what a successor finds.
 	takenUp struct {
 		status isolation.Status
@@ -43,6 +47,7 @@ type (
 
 func (clientWants) handle()       {}
 func (roomFound) handle()         {}
+func (designed) handle()          {}
 func (takenUp) handle()           {}
 func (handleTold) handle()        {}
 func (containerVanished) handle() {}
@@ -95,9 +100,26 @@ func (h *handle) Up(c *kit.Context[handleMessage]) error {
 		h.reserve(c)
 		return nil
 	}
-	kit.Pipe(c, "adopt", func(ctx context.Context) (isolation.Status, error) { return h.w.Kernel.Adopt(ctx, h.id) },
-		func(s isolation.Status, err error) handleMessage { return takenUp{s, err} })
+	kit.Pipe(c, "adopt", h.adopt, func(s isolation.Status, err error) handleMessage { return takenUp{s, err} })
 	return nil
+}
+
+// adopt asks the kernel; what a dead container was made of is on record.
+func (h *handle) adopt(ctx context.Context) (isolation.Status, error) {
+	status, gone := h.w.Kernel.Adopt(ctx, h.id)
+	if !errors.Is(gone, isolation.ErrGone) {
+		return status, gone
+	}
+	specs, err := h.w.Kernel.Containers(ctx)
+	if err != nil {
+		return status, err
+	}
+	for _, spec := range specs {
+		if spec.ID == h.id {
+			return isolation.Status{Spec: spec}, gone
+		}
+	}
+	return status, isolation.ErrUnknown
 }
 
 // Down releases nothing: the next incarnation finds all of it in the kernel.
@@ -114,11 +136,14 @@ func (h *handle) Receive(c *kit.Context[handleMessage], m handleMessage) error {
 		h.serve(c, m)
 	case roomFound:
 		h.begin(c, m)
+	case designed:
+		h.designed(c, m)
 	case takenUp:
 		h.takeUp(c, m)
 	case handleTold:
 		h.fact(c, m.fact)
 	case containerVanished:
+		h.container = kit.Ref[containerMessage]{}
 		h.nudgeSoon(c)
 	case expired:
 		h.destroy(c)
@@ -172,9 +197,10 @@ func (h *handle) reserve(c *kit.Context[handleMessage]) {
 	h.parts.ledger.Tell(reserve{d, func(p Placement, err error) { self.Tell(roomFound{p, err}) }})
 }
 
-// begin plans the container and asks for it.
+// begin designs the container, off the mailbox: what the client names on the
+// node is looked at.
 func (h *handle) begin(c *kit.Context[handleMessage], m roomFound) {
-	if h.known || h.removing {
+	if h.known || h.place.Container != "" {
 		return
 	}
 	if m.err != nil {
@@ -182,10 +208,16 @@ func (h *handle) begin(c *kit.Context[handleMessage], m roomFound) {
 		return
 	}
 	h.place = m.place
-	spec, err := h.w.Designer.Container(m.place, *h.create)
-	if err != nil {
+	create := *h.create
+	kit.Pipe(c, "design", func(context.Context) (isolation.Spec, error) { return h.w.Designer.Container(m.place, create) },
+		func(spec isolation.Spec, err error) handleMessage { return designed{spec, err} })
+}
+
+// designed asks for the container.
+func (h *handle) designed(c *kit.Context[handleMessage], m designed) {
+	if m.err != nil {
 		h.parts.ledger.Tell(free{h.id})
-		h.giveUp(err.Error())
+		h.giveUp(m.err.Error())
 		return
 	}
 	name, grace := h.id, h.w.Designer.Grace()
@@ -196,9 +228,9 @@ func (h *handle) begin(c *kit.Context[handleMessage], m roomFound) {
 		grace = *h.create.Grace
 	}
 	h.note = newNote(name, grace)
-	spec.Note = h.note.encode()
-	h.spec = spec
-	h.order(c, containerOrder{goal: goalRun, spec: spec, fresh: true})
+	h.spec = m.spec
+	h.spec.Note = h.note.encode()
+	h.order(c, containerOrder{goal: goalRun, spec: h.spec, fresh: true})
 }
 
 // giveUp ends a handle of which nothing was made.
@@ -223,16 +255,19 @@ func (h *handle) takeUp(c *kit.Context[handleMessage], m takenUp) {
 	}
 	h.known = true
 	h.status, h.spec = m.status, m.status.Spec
-	h.place, h.note = placementOf(h.spec), noteOf(h.spec)
+	h.place, h.note = placementOf(h.spec), h.w.noteOf(h.spec)
 	h.takeUpJobs()
-	h.input(c, inReady)
-	if h.note.State == handleWords[handleStopped] {
+	if h.state = handleActive; h.note.State == handleWords[handleStopped] {
 		h.state = handleStopped
 	}
-	if gone {
+	if gone && !h.note.Taken {
 		h.initDied(c)
 	}
 	h.ready(c)
+	if h.note.Taken { // nobody waits for it any more
+		h.destroy(c)
+		return
+	}
 	h.drive(c)
 }
 
@@ -263,6 +298,7 @@ func (h *handle) drive(c *kit.Context[handleMessage]) {
 	case h.state == handleDestroyed:
 	case !h.known && (h.create == nil || c.Incarnation() > 1):
 		h.Up(c)
+	case !h.known && h.spec.ID == "": // room, or a look at the disk
 	case !h.known:
 		h.order(c, containerOrder{goal: goalRun, spec: h.spec})
 	case h.take && h.halted && h.read():
@@ -287,8 +323,10 @@ func (h *handle) nudgeSoon(c *kit.Context[handleMessage]) {
 func (h *handle) fact(c *kit.Context[handleMessage], f containerFact) {
 	switch f := f.(type) {
 	case containerPlaced:
-		h.container = f.ref
-		kit.Watch(c, f.ref, func() handleMessage { return containerVanished{} })
+		if f.ref != h.container {
+			h.container = f.ref
+			kit.Watch(c, f.ref, func() handleMessage { return containerVanished{} })
+		}
 	case containerActive:
 		h.active(c, f.status)
 	case containerFailed:
@@ -368,7 +406,10 @@ func (h *handle) settle(c *kit.Context[handleMessage]) {
 
 // destroy stops gracefully first.
 func (h *handle) destroy(c *kit.Context[handleMessage]) {
-	h.take = true
+	if h.take = true; h.known && !h.note.Taken {
+		h.note.Taken = true
+		h.keep(c)
+	}
 	h.input(c, inTake)
 	if h.state == handleStopped && !h.halting && !h.halted {
 		h.grace = h.w.Settings.StopGrace

@@ -20,9 +20,10 @@ const (
 // note is what must not be forgotten of a client's container, beside what it is
 // made of. It is kept with the container (isolation.Spec.Note).
 type note struct {
-	Handle []byte             `json:"handle"` // any bytes
-	Grace  time.Duration      `json:"grace"`  // negative: for ever
-	State  string             `json:"state"`  // active, stopped
+	Handle []byte             `json:"handle"`          // any bytes
+	Grace  time.Duration      `json:"grace"`           // negative: for ever
+	State  string             `json:"state"`           // active, stopped
+	Taken  bool               `json:"taken,omitempty"` // to be destroyed
 	Events []string           `json:"events,omitempty"`
 	Jobs   map[uint32]jobNote `json:"jobs,omitempty"` // that nobody has linked
 }
@@ -38,9 +39,9 @@ func newNote(handle string, grace time.Duration) note {
 }
 
 // noteOf reads a container's note. One that can't be read is that of a
-// container without a name, which nobody can ask for and which its grace time ends.
-func noteOf(spec isolation.Spec) note {
-	n := newNote(spec.ID, 0)
+// container with the name that the node would have given it.
+func (w *world) noteOf(spec isolation.Spec) note {
+	n := newNote(spec.ID, w.Designer.Grace())
 	if len(spec.Note) > 0 {
 		json.Unmarshal(spec.Note, &n)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"strings"
 	"syscall"
 	"time"
@@ -306,6 +307,9 @@ func memoryUse(m map[string]uint64) messaging.MemoryUse {
 func noNetworkWords(network string) string {
 	if network == "" {
 		return "Could not acquire network"
+	}
+	if address, err := netip.ParseAddr(network); err == nil {
+		network = netip.PrefixFrom(address, 30).Masked().Addr().String()
 	}
 	return "Could not acquire network: " + network
 }

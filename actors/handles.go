@@ -166,12 +166,13 @@ func (s *handles) takeUp(c *kit.Context[handlesMessage], m wardenListed) {
 	}
 	s.listed = true
 	specs := slices.DeleteFunc(m.specs, func(spec isolation.Spec) bool { return spec.Owner != isolation.OwnerWarden })
-	slices.SortFunc(specs, func(a, b isolation.Spec) int { return a.Created.Compare(b.Created) })
+	slices.SortStableFunc(specs, func(a, b isolation.Spec) int { return a.Created.Compare(b.Created) })
 	for _, spec := range specs {
 		s.spawn(c, spec.ID, nil)
 		kept := s.held[spec.ID]
-		kept.pending, kept.name = true, string(noteOf(spec).Handle)
+		kept.pending, kept.name = true, string(s.w.noteOf(spec).Handle)
 		s.names[kept.name] = spec.ID
+		s.order = append(s.order, spec.ID)
 	}
 	queue := s.queue
 	s.queue = nil
@@ -291,10 +292,10 @@ func (s *handles) ready(c *kit.Context[handlesMessage], m handleReady) {
 	}
 	s.lastJob = max(s.lastJob, m.lastJob)
 	kept.grace = m.grace
-	if !kept.ready {
-		kept.ready = true
+	if !kept.ready && !kept.pending {
 		s.order = append(s.order, m.id)
 	}
+	kept.ready = true
 	s.settled(kept)
 	s.expireSoon(c, m.id)
 }

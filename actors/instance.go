@@ -63,20 +63,22 @@ type instance struct {
 	parts  parts
 	parent kit.Ref[instancesMessage]
 
-	record  Record
-	state   instanceState
-	fresh   bool // born with this incarnation: nobody before it asked for a container
-	silent  bool // not on disk yet: what there is to tell waits
-	untold  []messaging.Event
-	placed  bool    // room was granted to this incarnation
-	droplet Droplet // zero: not there yet
-	asked   bool    // for a container, in this incarnation
-	held    bool    // the container answered
-	over    bool    // nothing of the container runs any more
-	done    bool    // and nobody reads its files any more
-	oom     bool
-	sample  sample
-	nudge   func() // cancels the nudge under way
+	record Record
+	state  instanceState
+	fresh  bool // born with this incarnation: nobody before it asked for a container
+	silent bool // not on disk yet: what there is to tell waits
+	untold []messaging.Event
+	placed bool // room was granted to this incarnation
+	// placedWith is who looks after the container; zero: nobody is known to.
+	placedWith kit.Ref[containerMessage]
+	droplet    Droplet // zero: not there yet
+	asked      bool    // for a container, in this incarnation
+	held       bool    // the container answered
+	over       bool    // nothing of the container runs any more
+	done       bool    // and nobody reads its files any more
+	oom        bool
+	sample     sample
+	nudge      func() // cancels the nudge under way
 }
 
 func (w *world) instanceKind(id string, p parts, parent kit.Ref[instancesMessage]) kit.Kind[instanceMessage] {
@@ -133,7 +135,7 @@ func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) e
 	case told:
 		i.fact(c, m.fact)
 	case vanished:
-		i.held = false
+		i.held, i.placedWith = false, kit.Ref[containerMessage]{}
 		i.nudgeSoon(c)
 	case stop:
 		i.input(c, inStop, ending{})
@@ -155,7 +157,10 @@ func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) e
 func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 	switch f := f.(type) {
 	case containerPlaced:
-		kit.Watch(c, f.ref, func() instanceMessage { return vanished{} })
+		if f.ref != i.placedWith {
+			i.placedWith = f.ref
+			kit.Watch(c, f.ref, func() instanceMessage { return vanished{} })
+		}
 	case containerActive:
 		i.held = true
 		i.input(c, inActive, ending{})

@@ -90,9 +90,11 @@ type Clients interface {
 // ErrClientGone says that nobody reads a stream any more.
 var ErrClientGone = errors.New("the client is gone")
 
-// Designer turns what Warden's clients ask into what the kernel understands. It
-// makes no system call. Its errors are texts that clients read.
+// Designer turns what Warden's clients ask into what the kernel understands. Its
+// errors are texts that clients read.
 type Designer interface {
+	// Container looks at what the client names on the node, so it is called off
+	// the mailbox.
 	Container(p Placement, m messaging.CreateContainer) (isolation.Spec, error)
 	Job(number uint32, s messaging.Script) isolation.Job
 	Egress(m messaging.AllowEgress) (isolation.EgressRule, error)

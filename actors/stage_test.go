@@ -36,6 +36,7 @@ type stage struct {
 
 	mu     sync.Mutex
 	events []messaging.Event
+	chunks []string
 }
 
 // onStage plays act in a bubble of virtual time.
@@ -76,6 +77,7 @@ func (s *stage) begin() {
 		},
 		Kernel: s.kernel, Droplets: s.droplets, Output: model.Output{}, Planner: model.Planner{}, Store: s.store,
 		Sink: s.sink, Recovered: specs, Hook: s.hook, Seed: 1, Log: hclog.NewNullLogger(),
+		Live: s.kernel, Transcripts: model.Transcripts{Kernel: s.kernel}, Clients: s, Designer: model.Designer{},
 		NewContainerID: func() string { return s.id("c") }, NewInstanceID: func() string { return s.id("i") },
 	})
 	s.tree.Start()

@@ -18,7 +18,8 @@ type moment struct{ kind, message string }
 
 // kinds are all that the tree is made of.
 var kinds = []string{"node", "ledger", "networks", "allocation", "containers", "container", "job", "output", "health",
-	"droplets", "droplet", "instances", "instance", "janitor", "heartbeat", "advertiser", "registrar"}
+	"droplets", "droplet", "instances", "instance", "janitor", "heartbeat", "advertiser", "registrar",
+	"handles", "handle", "memory"}
 
 // life plays everything that a node does, beside an application that is to run
 // through all of it. Commands that a failing actor swallowed are sent again, as
@@ -42,11 +43,71 @@ func life(s *stage) {
 	}
 	pass(30 * time.Second)
 	insist(s, func() { s.stop("deaf") }, func() bool { return s.state("deaf") == "" })
+	serveClient(s)
 	pass(3 * time.Minute)
 }
 
+// serveClient is the life of a Warden client, who asks again whatever the node
+// lost track of.
+func serveClient(s *stage) {
+	name, grace, c := "w", time.Minute, s.connect(1)
+	again := func(make func(messaging.Ask) messaging.Command, enough func(messaging.Answer) bool) {
+		s.t.Helper()
+		var ask messaging.Ask
+		insist(s, func() { ask = c.send(make) }, func() bool {
+			return slices.ContainsFunc(s.answers(ask), enough)
+		})
+	}
+	failed := func(text string) func(messaging.Answer) bool {
+		return func(a messaging.Answer) bool {
+			f, ok := a.(messaging.Failed)
+			return !ok || strings.Contains(f.Text, text)
+		}
+	}
+	again(func(a messaging.Ask) messaging.Command {
+		return messaging.CreateContainer{Ask: a, Handle: &name, Grace: &grace}
+	}, failed("already exists"))
+	script := messaging.Script{Text: "exit 3 after 1s"}
+	job := uint32(0)
+	again(func(a messaging.Ask) messaging.Command {
+		return messaging.SpawnJob{Ask: a, Handle: name, Script: script}
+	},
+		func(a messaging.Answer) bool {
+			spawned, ok := a.(messaging.JobSpawned)
+			job = spawned.Job
+			return ok
+		})
+	again(func(a messaging.Ask) messaging.Command { return messaging.LinkJob{Ask: a, Handle: name, Job: job} }, failed(noJob))
+	again(func(a messaging.Ask) messaging.Command { return messaging.RunJob{Ask: a, Handle: name, Script: script} }, never)
+	again(func(a messaging.Ask) messaging.Command { return messaging.MapPort{Ask: a, Handle: name} }, never)
+	again(func(a messaging.Ask) messaging.Command { return messaging.LimitMemory{Ask: a, Handle: name} }, never)
+	again(func(a messaging.Ask) messaging.Command { return messaging.InspectContainer{Ask: a, Handle: name} }, never)
+	again(func(a messaging.Ask) messaging.Command {
+		return messaging.SpawnJob{Ask: a, Handle: name, Script: script}
+	}, never)
+	for _, spec := range s.held() {
+		if spec.Owner == isolation.OwnerWarden {
+			s.kernel.OOMKill(spec.ID, false)
+		}
+	}
+	pass(5 * time.Second)
+	again(func(a messaging.Ask) messaging.Command {
+		return messaging.StreamJob{Ask: a, Handle: name, Job: job + 2}
+	}, failed(noJob))
+	again(func(a messaging.Ask) messaging.Command { return messaging.StopContainer{Ask: a, Handle: name} }, never)
+	again(func(a messaging.Ask) messaging.Command { return messaging.DestroyContainer{Ask: a, Handle: name} }, failed("unknown handle"))
+	again(func(a messaging.Ask) messaging.Command { return messaging.ListContainers{Ask: a} }, never)
+	c.leave()
+}
+
+const noJob = "no such job"
+
+// never takes no error for an answer.
+func never(a messaging.Answer) bool { _, failed := a.(messaging.Failed); return !failed }
+
 // insist repeats an order until it is seen to be carried out.
 func insist(s *stage, order func(), done func() bool) {
+	s.t.Helper()
 	for range 8 {
 		order()
 		for range 15 {
@@ -150,6 +211,7 @@ func TestPastTheBudgetTheParentSaysSo(t *testing.T) {
 				armed = true
 				mu.Unlock()
 				s.start("app", "serve after 3s", "app.example")
+				s.connect(1).send(func(a messaging.Ask) messaging.Command { return messaging.CreateContainer{Ask: a} })
 				pass(20 * time.Second)
 				s.stop("app")
 				pass(2 * time.Minute)
@@ -180,14 +242,14 @@ func expectGivenUp(t *testing.T, s *stage, kind string) {
 // The containers of one owner are nobody else's to reclaim.
 func TestWhatIsNotAnInstancesIsLeftAlone(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
-		spec := isolation.Spec{ID: "wardens", Slot: 3, Epoch: 1, Owner: isolation.OwnerWarden}
+		spec := isolation.Spec{ID: "stagings", Slot: 3, Epoch: 1, Owner: isolation.OwnerStaging}
 		if _, err := s.kernel.Create(t.Context(), spec, &isolation.Job{Number: 1, Argv: []string{"serve"}}); err != nil {
 			t.Fatal(err)
 		}
 		s.begin()
 		pass(time.Minute)
-		if got := s.kernel.Serving(); !slices.Equal(got, []string{"wardens"}) {
-			t.Errorf("%v serve, want the Warden client's container", got)
+		if got := s.kernel.Serving(); !slices.Equal(got, []string{"stagings"}) {
+			t.Errorf("%v serve, want the staging task's container", got)
 		}
 	})
 }

@@ -36,10 +36,11 @@ type Kernel struct {
 
 type container struct {
 	spec     isolation.Spec
-	alive    bool // PID 1 lives
-	refusing bool // destroyed: its ports refuse
-	open     bool // its application listens
-	job      uint32
+	alive    bool   // PID 1 lives
+	refusing bool   // destroyed: its ports refuse
+	open     bool   // its application listens
+	job      uint32 // 0: it was made without one
+	jobs     map[uint32]*further
 	exit     *isolation.Exit
 	ended    chan struct{} // closed when the job has ended
 	dead     chan struct{} // closed when PID 1 has
@@ -103,8 +104,11 @@ func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, er
 		}
 	}
 	c := &container{
-		spec: spec, job: job.Number, act: behaviourOf(*job),
+		spec: spec, jobs: map[uint32]*further{},
 		ended: make(chan struct{}), dead: make(chan struct{}), oom: make(chan struct{}),
+	}
+	if job != nil {
+		c.job, c.act = job.Number, behaviourOf(*job)
 	}
 	k.containers[spec.ID] = c
 	return c, nil
@@ -118,7 +122,7 @@ func (k *Kernel) undo(c *container) {
 
 // run has the application do what it was made for.
 func (k *Kernel) run(c *container) {
-	if !c.act.Deaf {
+	if !c.act.Deaf && !c.bare() {
 		time.AfterFunc(c.act.Opens, func() { k.with(c.spec.ID, func(c *container) { c.open = c.exit == nil }) })
 	}
 	if c.act.Ends > 0 {
@@ -137,7 +141,12 @@ func (k *Kernel) with(id string, act func(*container)) {
 func (k *Kernel) status(c *container) isolation.Status {
 	peer := netip.AddrFrom4([4]byte{10, 254, byte(c.spec.Slot >> 6), byte(c.spec.Slot<<2) + 2})
 	status := isolation.Status{Spec: c.spec, PeerIP: peer}
-	status.Jobs = []isolation.JobStatus{{Number: c.job, PID: 2, Exit: c.exit}}
+	if !c.bare() {
+		status.Jobs = []isolation.JobStatus{{Number: c.job, PID: 2, Exit: c.exit}}
+	}
+	for number, j := range c.jobs {
+		status.Jobs = append(status.Jobs, isolation.JobStatus{Number: number, PID: 2, Exit: j.exit})
+	}
 	return status
 }
 
@@ -169,10 +178,13 @@ func (k *Kernel) Adopt(_ context.Context, id string) (isolation.Status, error) {
 }
 
 // Wait returns how the job ended.
-func (k *Kernel) Wait(ctx context.Context, id string, _ uint32) (isolation.Exit, error) {
+func (k *Kernel) Wait(ctx context.Context, id string, job uint32) (isolation.Exit, error) {
 	c, err := k.find(id)
 	if err != nil {
-		return isolation.Exit{Job: 1, Code: -1, Lost: true}, nil
+		return isolation.Exit{Job: job, Code: -1, Lost: true}, nil
+	}
+	if c.bare() {
+		return k.waitFurther(ctx, c, job)
 	}
 	select {
 	case <-c.ended:
@@ -222,6 +234,11 @@ func (k *Kernel) Stop(ctx context.Context, id string, grace time.Duration) error
 		}
 	}
 	k.Exit(id, isolation.Exit{Job: 1, Code: -1, Signal: 15, Ordered: true})
+	k.with(id, func(c *container) {
+		for number := range c.jobs {
+			c.end(number, isolation.Exit{Code: -1, Signal: 15, Ordered: true})
+		}
+	})
 	return nil
 }
 
@@ -356,7 +373,7 @@ func (k *Kernel) Serving() []string {
 	defer k.mu.Unlock()
 	var ids []string
 	for id, c := range k.containers {
-		if c.alive && c.exit == nil {
+		if c.alive && (!c.bare() && c.exit == nil || c.running()) {
 			ids = append(ids, id)
 		}
 	}

@@ -1,0 +1,292 @@
+package model
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// further is one of the jobs of a container that was made without one.
+type further struct {
+	argv  []string
+	exit  *isolation.Exit
+	ended chan struct{}
+}
+
+// bare says that the container was made without a job.
+func (c *container) bare() bool { return c.job == 0 }
+
+func (c *container) running() bool {
+	for _, j := range c.jobs {
+		if j.exit == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// end ends one of the container's jobs.
+func (c *container) end(number uint32, exit isolation.Exit) {
+	if j := c.jobs[number]; j != nil && j.exit == nil && c.alive {
+		exit.Job, exit.OOMKills = number, c.kills
+		j.exit = &exit
+		close(j.ended)
+	}
+}
+
+func (k *Kernel) job(id string, number uint32) *further {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c, ok := k.containers[id]; ok {
+		return c.jobs[number]
+	}
+	return nil
+}
+
+// waitFurther is Wait for such a job.
+func (k *Kernel) waitFurther(ctx context.Context, c *container, number uint32) (isolation.Exit, error) {
+	lost := isolation.Exit{Job: number, Code: -1, Lost: true}
+	j := k.job(c.spec.ID, number)
+	if j == nil {
+		return lost, nil
+	}
+	select {
+	case <-j.ended:
+		return *j.exit, nil
+	case <-c.dead:
+		return lost, nil
+	case <-ctx.Done():
+		return isolation.Exit{}, context.Cause(ctx)
+	}
+}
+
+var _ actors.Live = (*Kernel)(nil)
+
+// Spawn starts a job: its words say what it does (Behaviour).
+func (k *Kernel) Spawn(_ context.Context, id string, job isolation.Job) error {
+	if err := k.fault("spawn", id); err != nil {
+		return err
+	}
+	c, err := k.find(id)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, used := c.jobs[job.Number]; used || !c.alive {
+		return fmt.Errorf("job %d can't be started", job.Number)
+	}
+	c.jobs[job.Number] = &further{argv: job.Argv, ended: make(chan struct{})}
+	if act := behaviourOf(job); act.Ends > 0 {
+		time.AfterFunc(act.Ends, func() { k.with(id, func(c *container) { c.end(job.Number, act.Exit) }) })
+	}
+	return nil
+}
+
+// Forget drops an ended job.
+func (k *Kernel) Forget(_ context.Context, id string, job uint32) error {
+	if err := k.fault("forget", id); err != nil {
+		return err
+	}
+	k.with(id, func(c *container) {
+		if j := c.jobs[job]; j != nil && j.exit == nil {
+			k.violate("job %d of %s is forgotten while it runs", job, id)
+		}
+		delete(c.jobs, job)
+	})
+	return nil
+}
+
+// amend changes what is kept of a container.
+func (k *Kernel) amend(call, id string, act func(*isolation.Spec)) error {
+	if err := k.fault(call, id); err != nil {
+		return err
+	}
+	if _, err := k.find(id); err != nil {
+		return err
+	}
+	k.with(id, func(c *container) { act(&c.spec) })
+	return nil
+}
+
+// Note keeps the owner's note.
+func (k *Kernel) Note(_ context.Context, id string, note json.RawMessage) error {
+	return k.amend("note", id, func(s *isolation.Spec) { s.Note = note })
+}
+
+// Limit keeps the limits.
+func (k *Kernel) Limit(_ context.Context, id string, change isolation.LimitChange) (limits isolation.Limits, err error) {
+	err = k.amend("limit", id, func(s *isolation.Spec) {
+		if change.MemoryBytes != nil {
+			s.Limits.MemoryBytes = *change.MemoryBytes
+		}
+		if change.CPUShares != nil {
+			s.Limits.CPUShares = *change.CPUShares
+		}
+		if change.DiskBytes != nil {
+			s.Limits.DiskBytes = *change.DiskBytes
+		}
+		if change.DiskInodes != nil {
+			s.Limits.DiskInodes = *change.DiskInodes
+		}
+		limits = s.Limits
+	})
+	return limits, err
+}
+
+// Stats knows the limits, and else always the same.
+func (k *Kernel) Stats(_ context.Context, id string) (isolation.Stats, error) {
+	if err := k.fault("stats", id); err != nil {
+		return isolation.Stats{}, err
+	}
+	c, err := k.find(id)
+	if err != nil {
+		return isolation.Stats{}, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return isolation.Stats{Memory: map[string]uint64{"rss": 1 << 20}, CPU: time.Second, Limits: c.spec.Limits}, nil
+}
+
+// Map keeps a port mapping.
+func (k *Kernel) Map(_ context.Context, id string, port isolation.PortMap) error {
+	return k.amend("map", id, func(s *isolation.Spec) { s.Network.Ports = append(s.Network.Ports, port) })
+}
+
+// Allow keeps a rule.
+func (k *Kernel) Allow(_ context.Context, id string, rule isolation.EgressRule) error {
+	return k.amend("allow", id, func(s *isolation.Spec) {
+		s.Network.Egress = append([]isolation.EgressRule{rule}, s.Network.Egress...)
+	})
+}
+
+// Shape keeps the bandwidth.
+func (k *Kernel) Shape(_ context.Context, id string, limit isolation.Bandwidth) error {
+	return k.amend("shape", id, func(s *isolation.Spec) { s.Limits.Bandwidth = limit })
+}
+
+// CopyIn copies nothing.
+func (k *Kernel) CopyIn(_ context.Context, id string, _ isolation.Copy) error {
+	return k.amend("copy in", id, func(*isolation.Spec) {})
+}
+
+// CopyOut copies nothing.
+func (k *Kernel) CopyOut(_ context.Context, id string, _ isolation.Copy) error {
+	return k.amend("copy out", id, func(*isolation.Spec) {})
+}
+
+// Folder is a name.
+func (k *Kernel) Folder(id string) string { return "/containers/" + id }
+
+// EndJob ends a job of a bare container.
+func (k *Kernel) EndJob(id string, job uint32, exit isolation.Exit) {
+	k.with(id, func(c *container) { c.end(job, exit) })
+}
+
+// Transcripts are what jobs on the model machine write: their own words, at once.
+type Transcripts struct{ Kernel *Kernel }
+
+var _ actors.Transcripts = Transcripts{}
+
+func (t Transcripts) words(id string, job uint32) []byte {
+	if j := t.Kernel.job(id, job); j != nil {
+		return []byte(strings.Join(j.argv, " "))
+	}
+	return nil
+}
+
+// Follow hands the words over and waits for the end.
+func (t Transcripts) Follow(ctx context.Context, id string, job uint32, done <-chan struct{},
+	take func(string, []byte) error) error {
+	if words := t.words(id, job); words != nil {
+		if err := take("stdout", words); err != nil {
+			return err
+		}
+	}
+	return wait(ctx, done)
+}
+
+// Exceeds compares the number of words' bytes.
+func (t Transcripts) Exceeds(ctx context.Context, id string, job uint32, max int64, done <-chan struct{}) (bool, error) {
+	if int64(len(t.words(id, job))) > max {
+		return true, nil
+	}
+	return false, wait(ctx, done)
+}
+
+// Gather returns the words.
+func (t Transcripts) Gather(_ context.Context, id string, job uint32, max int64) ([]byte, []byte, bool, error) {
+	words := t.words(id, job)
+	return words, nil, int64(len(words)) > max, nil
+}
+
+// Tag waits for the end.
+func (t Transcripts) Tag(ctx context.Context, _ string, _ uint32, _ string, done <-chan struct{}) error {
+	return wait(ctx, done)
+}
+
+func wait(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Designer designs the least that the model needs.
+type Designer struct{}
+
+var _ actors.Designer = Designer{}
+
+// ErrRootfs is what a root file system called "missing" gets.
+var ErrRootfs = errors.New("rootfs missing not found")
+
+// Container refuses the root file system called "missing".
+func (Designer) Container(p actors.Placement, m messaging.CreateContainer) (isolation.Spec, error) {
+	if m.Rootfs == "missing" {
+		return isolation.Spec{}, ErrRootfs
+	}
+	return isolation.Spec{
+		ID: p.Container, Slot: p.Slot, Epoch: p.Epoch, Owner: isolation.OwnerWarden, Created: p.Started,
+		Limits: isolation.Limits{CPUShares: 1024},
+	}, nil
+}
+
+// Job has the script's words as its program.
+func (Designer) Job(number uint32, s messaging.Script) isolation.Job {
+	return isolation.Job{Number: number, Argv: strings.Fields(s.Text), Discard: s.Discard}
+}
+
+// Egress takes networks that are addresses.
+func (Designer) Egress(m messaging.AllowEgress) (isolation.EgressRule, error) {
+	address, err := netip.ParseAddr(m.Network)
+	if err != nil {
+		return isolation.EgressRule{}, errors.New("Please specify network, port, and/or port_range.")
+	}
+	return isolation.EgressRule{Protocol: "tcp", First: address, Last: address, Log: m.Log}, nil
+}
+
+// Slot is the address's last byte, in fours.
+func (Designer) Slot(network string) (uint32, error) {
+	address, err := netip.ParseAddr(network)
+	if err != nil {
+		return 0, fmt.Errorf("Could not acquire network: %s", network)
+	}
+	bytes := address.As4()
+	return uint32(bytes[3]) / 4, nil
+}
+
+// OutputMax is short.
+func (Designer) OutputMax() int64 { return 100 }
+
+// Grace is five minutes.
+func (Designer) Grace() time.Duration { return 5 * time.Minute }

@@ -31,7 +31,10 @@ var errForeign = errors.New("another answers on its socket")
 func slotOf(spec isolation.Spec) slot.Slot { return slot.Slot{Number: spec.Slot, Epoch: spec.Epoch} }
 
 func (b *Box) attachment(spec isolation.Spec) network.Attachment {
-	return network.Attachment{Slot: slotOf(spec), Spec: spec.Network}
+	return network.Attachment{
+		Slot: slotOf(spec), Spec: spec.Network, Bandwidth: spec.Limits.Bandwidth,
+		Name: fmt.Sprintf("%s-%s", spec.Owner, spec.ID),
+	}
 }
 
 // Adopt takes hold of a container that lives, whoever started it.

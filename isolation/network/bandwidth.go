@@ -53,7 +53,7 @@ func (n *Network) Raised(b isolation.Bandwidth) isolation.Bandwidth {
 }
 
 // Shape limits an attached container's traffic each way, in place of earlier
-// limits. inside is its network namespace, or a pidfd of a process in it.
+// limits. The burst is raised as Raised says. inside is its network namespace, or a pidfd of a process in it.
 func (n *Network) Shape(a Attachment, inside *os.File) error {
 	if err := checkBandwidth(a.Bandwidth); err != nil {
 		return err
@@ -158,30 +158,24 @@ func ticks(b isolation.Bandwidth) uint32 {
 	return uint32(took / tickLength)
 }
 
-// enter does something in another network namespace. The thread comes back from
-// there; one that can't is never unlocked, so that it ends with its goroutine.
+// enter does something in another network namespace, on a thread that is thrown
+// away afterwards: it is never unlocked. The first thread can't be thrown away,
+// and it is what /proc/self shows: where the scheduler gives us that one, it is
+// held while another does it.
 func enter(namespace *os.File, act func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- visit(namespace, act) }()
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			defer runtime.UnlockOSThread()
+			done <- enter(namespace, act)
+			return
+		}
+		if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("enter the container's network: %w", err)
+			return
+		}
+		done <- act()
+	}()
 	return <-done
-}
-
-func visit(namespace *os.File, act func() error) error {
-	runtime.LockOSThread()
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("look where we are: %w", err)
-	}
-	defer home.Close()
-	if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("enter the container's network: %w", err)
-	}
-	err = act()
-	if failed := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); failed != nil {
-		return errors.Join(err, fmt.Errorf("leave the container's network: %w", failed))
-	}
-	runtime.UnlockOSThread()
-	return err
 }

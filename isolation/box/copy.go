@@ -17,12 +17,12 @@ import (
 // insideHome is where a path of the container begins that isn't absolute.
 const insideHome = "/home/vcap/"
 
-// CopyIn copies from the node into a container, as the account that has these
+// CopyIn copies from the node into a container, as the user that has these
 // numbers inside: what it may not write is refused, what is made belongs to it,
 // and is charged to the container's own disk. A path of the container that
 // isn't absolute begins at vcap's home.
-func (b *Box) CopyIn(ctx context.Context, id string, c isolation.Copy, uid, gid uint32) error {
-	return b.copy(ctx, id, transfer.Account{UID: uid, GID: gid}, func(ctx context.Context, inside transfer.Side) error {
+func (b *Box) CopyIn(ctx context.Context, id string, c isolation.Copy, user isolation.User) error {
+	return b.copy(ctx, id, user, func(ctx context.Context, inside transfer.Side) error {
 		if !path.IsAbs(c.Source) {
 			return fmt.Errorf("source %q is not an absolute path", c.Source)
 		}
@@ -31,12 +31,12 @@ func (b *Box) CopyIn(ctx context.Context, id string, c isolation.Copy, uid, gid 
 	})
 }
 
-// CopyOut copies from a container to the node what the account may read. What
+// CopyOut copies from a container to the node what the user may read. What
 // is made belongs to root, or Target and all below it to c.Owner, who is looked
 // up before anything is copied; set-user-id and set-group-id files lose those
 // bits. It makes no difference whether the container is stopped.
-func (b *Box) CopyOut(ctx context.Context, id string, c isolation.Copy, uid, gid uint32) error {
-	return b.copy(ctx, id, transfer.Account{UID: uid, GID: gid}, func(ctx context.Context, inside transfer.Side) error {
+func (b *Box) CopyOut(ctx context.Context, id string, c isolation.Copy, user isolation.User) error {
+	return b.copy(ctx, id, user, func(ctx context.Context, inside transfer.Side) error {
 		if !path.IsAbs(c.Target) {
 			return fmt.Errorf("target %q is not an absolute path", c.Target)
 		}
@@ -63,13 +63,12 @@ func pathInside(name string) string {
 	return insideHome + name
 }
 
-// copy lends the container's end of a copy for as long as PID 1 lives; account
-// comes with the numbers that it has inside.
-func (b *Box) copy(ctx context.Context, id string, account transfer.Account,
+// copy lends the container's end of a copy for as long as PID 1 lives.
+func (b *Box) copy(ctx context.Context, id string, user isolation.User,
 	act func(context.Context, transfer.Side) error) error {
 	c, err := b.find(ctx, id)
-	if err == nil && (account.UID >= slot.UIDsPerSlot || account.GID >= slot.UIDsPerSlot) {
-		err = fmt.Errorf("a container has no account %d:%d", account.UID, account.GID)
+	if err == nil && (user.UID >= slot.UIDsPerSlot || user.GID >= slot.UIDsPerSlot) {
+		err = fmt.Errorf("a container has no account %d:%d", user.UID, user.GID)
 	}
 	var root *os.File
 	if err == nil {
@@ -89,7 +88,7 @@ func (b *Box) copy(ctx context.Context, id string, account transfer.Account,
 		}
 	}()
 	base := b.config.Plan.UID(c.spec.Slot)
-	account.UID, account.GID = base+account.UID, base+account.GID
+	account := transfer.Account{UID: base + user.UID, GID: base + user.GID}
 	if err := act(ctx, transfer.Side{Root: root, As: &account}); err != nil {
 		return fmt.Errorf("box: copy of %s: %w", id, err)
 	}

@@ -19,6 +19,8 @@ import (
 
 const vcap = rootfs.VcapID
 
+var vcapUser = isolation.User{UID: vcap, GID: vcap}
+
 // copies is a container to copy into and out of.
 type copies struct {
 	t    *testing.T
@@ -40,12 +42,12 @@ func newCopies(t *testing.T) *copies {
 }
 
 func (c *copies) in(source, target string) error {
-	return c.b.CopyIn(c.t.Context(), c.spec.ID, isolation.Copy{Source: source, Target: target}, vcap, vcap)
+	return c.b.CopyIn(c.t.Context(), c.spec.ID, isolation.Copy{Source: source, Target: target}, vcapUser)
 }
 
 func (c *copies) out(source, target, owner string) error {
 	order := isolation.Copy{Source: source, Target: target, Owner: owner}
-	return c.b.CopyOut(c.t.Context(), c.spec.ID, order, vcap, vcap)
+	return c.b.CopyOut(c.t.Context(), c.spec.ID, order, vcapUser)
 }
 
 // run has somebody inside say a line of sh, and returns what it gives.
@@ -232,7 +234,7 @@ func TestAJobThatSwapsLinksGainsNothing(t *testing.T) {
 func TestACopyOutIsRootsOrItsOwners(t *testing.T) {
 	c := newCopies(t)
 	node := t.TempDir()
-	c.run(vcap, "cd /home/vcap; mkdir -p d/s; echo a > d/a; echo t > d/tool; chmod 6755 d/tool; ln -s a d/l; chmod 711 d; chmod 755 d/s; chmod 644 d/a")
+	c.run(vcap, "cd /home/vcap; umask 022; mkdir -p d/s; echo a > d/a; echo t > d/tool; chmod 6755 d/tool; ln -s a d/l; chmod 711 d")
 	if err := c.b.Stop(t.Context(), c.spec.ID, 0); err != nil { // a stopped container will do
 		t.Fatal(err)
 	}
@@ -242,7 +244,9 @@ func TestACopyOutIsRootsOrItsOwners(t *testing.T) {
 	c.file(node+"/d/before", "x", 0o600)
 	check := func(when string, uid uint32) {
 		t.Helper()
-		for name, mode := range map[string]uint32{"d": 0o711, "d/a": 0o644, "d/tool": 0o755, "d/l": 0o777, "d/s": 0o755, "d/before": 0o600} {
+		for name, mode := range map[string]uint32{
+			"d": 0o711, "d/a": 0o644, "d/tool": 0o755, "d/l": 0o777, "d/s": 0o755, "d/before": 0o600,
+		} {
 			var st unix.Stat_t
 			err := unix.Lstat(filepath.Join(node, name), &st)
 			if err != nil || st.Uid != uid || st.Gid != uid || st.Mode&0o7777 != mode {
@@ -340,12 +344,14 @@ func TestSixtyFourMebibytesGoInAndOut(t *testing.T) {
 
 func TestACopyNeedsALivingContainer(t *testing.T) {
 	c := newCopies(t)
-	if err := c.b.CopyIn(t.Context(), "00000000000", isolation.Copy{Source: "/x", Target: "/x"}, vcap, vcap); !errors.Is(err, isolation.ErrUnknown) {
+	err := c.b.CopyIn(t.Context(), "00000000000", isolation.Copy{Source: "/x", Target: "/x"}, vcapUser)
+	if !errors.Is(err, isolation.ErrUnknown) {
 		t.Errorf("error is %v, want ErrUnknown", err)
 	}
 	for name, err := range map[string]error{
 		"a relative source": c.in("x", "/tmp"), "a relative target": c.out("/tmp", "x", ""), "no target": c.out("/tmp", "", ""),
-		"an account of another's": c.b.CopyIn(t.Context(), c.spec.ID, isolation.Copy{Source: "/etc/hosts", Target: "/tmp"}, 1<<16, vcap),
+		"an account of another's": c.b.CopyIn(t.Context(), c.spec.ID, isolation.Copy{Source: "/etc/hosts", Target: "/tmp"},
+			isolation.User{UID: 1 << 16, GID: vcap}),
 	} {
 		if err == nil {
 			t.Errorf("%s is no error", name)

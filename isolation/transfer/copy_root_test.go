@@ -12,7 +12,11 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/testsuite/rig"
 )
+
+func TestMain(m *testing.M) { rig.Main(m) }
 
 // account is nobody of this machine: what it may do it may as anybody.
 var account = &Account{UID: 3_141_592, GID: 3_141_593}
@@ -122,61 +126,83 @@ func commons(t *testing.T) string {
 	return dir
 }
 
-// What rsync -r -p --links makes of these, both ways.
-func TestATreeArrivesAsRsyncWouldLeaveIt(t *testing.T) {
-	source := []string{
-		"d 0755 src", "f 0644 src/a one", "f 4755 src/tool x", "f 0400 src/secret s", "l src/link /etc/shadow",
-		"l src/up ../../..", "d 0500 src/locked", "d 1777 src/sub", "f 0600 src/sub/b two", "d 0700 src/sub/empty",
-		"f 0644 single 1", "l tosrc src", "l tosingle single",
-	}
-	everything := func(at string) []string {
-		return []string{
-			"f 0644 " + at + "a one", "l " + at + "link /etc/shadow", "d 0500 " + at + "locked", "f 0400 " + at + "secret s",
-			"d 1777 " + at + "sub", "f 0600 " + at + "sub/b two", "d 0700 " + at + "sub/empty",
-			"f 4755 " + at + "tool x", "l " + at + "up ../../..",
+// planted is what is copied.
+const planted = `d 0755 src; f 0644 src/a one; f 4755 src/tool x; f 0400 src/secret s; l src/link /etc/shadow;
+	l src/up ../../..; d 0500 src/locked; d 1777 src/sub; f 0600 src/sub/b two; d 0700 src/sub/empty;
+	f 0644 single 1; l tosrc src; l tosingle single`
+
+// arrived is what is in src, somewhere else.
+const arrived = `f 0644 %[1]sa one; f 4755 %[1]stool x; f 0400 %[1]ssecret s; l %[1]slink /etc/shadow; l %[1]sup ../../..;
+	d 0500 %[1]slocked; d 1777 %[1]ssub; f 0600 %[1]ssub/b two; d 0700 %[1]ssub/empty`
+
+// lines cuts a tree in plant's lines; "* x/" stands for what arrived in x.
+func lines(tree string) (all []string) {
+	for line := range strings.SplitSeq(tree, ";") {
+		line = strings.TrimSpace(line)
+		if at, whole := strings.CutPrefix(line, "* "); whole {
+			all = append(all, lines(fmt.Sprintf(arrived, at))...)
+		} else if line != "" {
+			all = append(all, line)
 		}
 	}
-	in := func(dir string, more ...string) []string { return append([]string{"d 0755 " + dir}, more...) }
-	for name, c := range map[string]struct {
-		before       []string
-		from, to     string
-		want         []string
-		fails        error
-		atDifference string
-	}{
-		"a folder into a new one":           {nil, "src", "new", append(in("new", "d 0755 new/src"), everything("new/src/")...), nil, ""},
-		"a folder into one that is there":   {[]string{"d 0711 old"}, "src", "old", append([]string{"d 0711 old", "d 0755 old/src"}, everything("old/src/")...), nil, ""},
-		"what is in it into a new one":      {nil, "src/", "new", append(in("new"), everything("new/")...), nil, ""},
-		"what is in it, said with a dot":    {nil, "src/.", "new/", append(in("new"), everything("new/")...), nil, ""},
-		"what is in it into one there":      {[]string{"d 0711 old", "f 0600 old/keep k"}, "src/", "old", slices.Sorted(slices.Values(append(in("old", "f 0600 old/keep k"), everything("old/")...))), nil, ""},
-		"a file under a new name":           {nil, "single", "other", []string{"f 0644 other 1"}, nil, ""},
-		"a file into a folder":              {[]string{"d 0755 old"}, "single", "old", in("old", "f 0644 old/single 1"), nil, ""},
-		"a file into a new folder":          {nil, "single", "new/", in("new", "f 0644 new/single 1"), nil, ""},
-		"a file over a file":                {[]string{"f 0600 other before"}, "single", "other", []string{"f 0644 other 1"}, nil, ""},
-		"a file over a link":                {[]string{"f 0600 kept before", "l other kept"}, "single", "other", []string{"f 0600 kept before", "f 0644 other 1"}, nil, ""},
-		"a file over an empty folder":       {[]string{"d 0755 old", "d 0755 old/single"}, "single", "old", in("old", "f 0644 old/single 1"), nil, ""},
-		"a file over a full folder":         {[]string{"d 0755 old", "d 0755 old/single", "f 0600 old/single/x x"}, "single", "old", in("old", "d 0755 old/single", "f 0600 old/single/x x"), unix.ENOTEMPTY, ""},
-		"a link itself":                     {nil, "tosingle", "other", []string{"l other single"}, nil, ""},
-		"a link to a folder itself":         {[]string{"d 0755 old"}, "tosrc", "old", in("old", "l old/tosrc src"), nil, ""},
-		"a link to a folder, what is in it": {nil, "tosrc/", "new", append(in("new"), everything("new/")...), nil, ""},
-		"a folder over a file":              {[]string{"d 0755 old", "f 0600 old/src f"}, "src", "old", append(in("old", "d 0755 old/src"), everything("old/src/")...), nil, ""},
-		"a folder over a link to a folder":  {[]string{"d 0755 else", "d 0755 old", "l old/src ../else"}, "src", "old", append([]string{"d 0755 else", "d 0755 old", "d 0755 old/src"}, everything("old/src/")...), nil, ""},
-		"into a link to a folder":           {[]string{"d 0755 old", "l way old"}, "single", "way", append(in("old", "f 0644 old/single 1"), "l way old"), nil, ""},
-		"over files that can't be written":  {[]string{"d 0755 old", "f 0000 old/a x"}, "src/", "old", append(in("old"), everything("old/")...), nil, ""},
-		"into a folder without permissions": {[]string{"d 0755 old", "d 0000 old/src"}, "src", "old", append(in("old", "d 0755 old/src"), everything("old/src/")...), nil, ""},
-		"the folder above is missing":       {nil, "src", "no/new", nil, unix.ENOENT, "no/new"},
-		"the folder above a file's missing": {nil, "single", "no/new", nil, unix.ENOENT, "no/new"},
-		"the source is missing":             {nil, "none", "new", nil, unix.ENOENT, "none"},
-		"what is in a file":                 {nil, "single/", "new", nil, unix.ENOTDIR, "single"},
-		"a folder's content onto a file":    {[]string{"f 0600 other x"}, "src/", "other", []string{"f 0600 other x"}, unix.ENOTDIR, "other"},
-	} {
+	return all
+}
+
+// arrivals are what rsync -r -p --links makes of each order.
+var arrivals = map[string]struct {
+	before   string // what is at the target
+	from, to string
+	want     string
+	fails    error
+	said     string // in the error
+}{
+	"a folder into a new one":         {from: "src", to: "new", want: "d 0755 new; d 0755 new/src; * new/src/"},
+	"a folder into one that is there": {before: "d 0711 old", from: "src", to: "old", want: "d 0711 old; d 0755 old/src; * old/src/"},
+	"what is in it into a new one":    {from: "src/", to: "new", want: "d 0755 new; * new/"},
+	"what is in it, said with a dot":  {from: "src/.", to: "new/", want: "d 0755 new; * new/"},
+	"into a new one, said with a dot": {from: "src", to: "new/.", want: "d 0755 new; d 0755 new/src; * new/src/"},
+	"what is in it, from below":       {from: "src/sub/..", to: "new", want: "d 0755 new; * new/"},
+	"a file under a new name":         {from: "single", to: "other", want: "f 0644 other 1"},
+	"a file into a folder":            {before: "d 0755 old", from: "single", to: "old", want: "d 0755 old; f 0644 old/single 1"},
+	"a file into a new folder":        {from: "single", to: "new/", want: "d 0755 new; f 0644 new/single 1"},
+	"a file over a file":              {before: "f 0600 other before", from: "single", to: "other", want: "f 0644 other 1"},
+	"a link itself":                   {from: "tosingle", to: "other", want: "l other single"},
+	"a link to a folder itself":       {before: "d 0755 old", from: "tosrc", to: "old", want: "d 0755 old; l old/tosrc src"},
+	"what is in where a link leads":   {from: "tosrc/", to: "new", want: "d 0755 new; * new/"},
+	"into where a link leads": {before: "d 0755 old; l way old", from: "single", to: "way",
+		want: "d 0755 old; f 0644 old/single 1; l way old"},
+	"the folder above is missing": {from: "src", to: "no/new", fails: unix.ENOENT, said: "no/new"},
+	"the folder above a file's":   {from: "single", to: "no/new", fails: unix.ENOENT, said: "no/new"},
+	"the source is missing":       {from: "none", to: "new", fails: unix.ENOENT, said: "none"},
+	"what is in a file":           {from: "single/", to: "new", fails: unix.ENOTDIR, said: "single"},
+	"a folder's content onto a file": {before: "f 0600 other x", from: "src/", to: "other",
+		want: "f 0600 other x", fails: unix.ENOTDIR, said: "other"},
+	"a file over a link": {before: "f 0600 kept k; l other kept", from: "single", to: "other",
+		want: "f 0600 kept k; f 0644 other 1"},
+	"over files that can't be written": {before: "d 0755 old; f 0000 old/a x", from: "src/", to: "old", want: "d 0755 old; * old/"},
+	"what is in it into one there": {before: "d 0711 old; f 0600 old/keep k", from: "src/", to: "old",
+		want: "d 0755 old; f 0600 old/keep k; * old/"},
+	"a file over an empty folder": {before: "d 0755 old; d 0755 old/single", from: "single", to: "old",
+		want: "d 0755 old; f 0644 old/single 1"},
+	"a file over a full folder": {before: "d 0755 old; d 0755 old/single; f 0600 old/single/x x", from: "single", to: "old",
+		want: "d 0755 old; d 0755 old/single; f 0600 old/single/x x", fails: unix.ENOTEMPTY, said: "old/single"},
+	"a folder over a file": {before: "d 0755 old; f 0600 old/src f", from: "src", to: "old",
+		want: "d 0755 old; d 0755 old/src; * old/src/"},
+	"a folder over a link to a folder": {before: "d 0755 else; d 0755 old; l old/src ../else", from: "src", to: "old",
+		want: "d 0755 else; d 0755 old; d 0755 old/src; * old/src/"},
+	"into a folder without permissions": {before: "d 0755 old; d 0000 old/src", from: "src", to: "old",
+		want: "d 0755 old; d 0755 old/src; * old/src/"},
+}
+
+// What rsync -r -p --links makes of these, both ways.
+func TestATreeArrivesAsRsyncWouldLeaveIt(t *testing.T) {
+	for name, c := range arrivals {
 		for _, way := range []string{"in", "out"} {
 			t.Run(way+": "+name, func(t *testing.T) {
 				inside, root := theirs(t)
 				node := t.TempDir()
 				from, to := Side{Path: node + "/" + c.from}, Side{Root: root, As: account, Path: "/" + c.to}
-				start, finish, owner := node, inside, account
-				want := slices.Clone(c.want)
+				start, finish, owner, want := node, inside, account, lines(c.want)
 				if way == "out" {
 					start, finish, owner = inside, node, &Account{}
 					from, to = Side{Root: root, As: account, Path: "/" + c.from}, Side{Path: node + "/" + c.to}
@@ -184,15 +210,15 @@ func TestATreeArrivesAsRsyncWouldLeaveIt(t *testing.T) {
 						want[i] = strings.Replace(want[i], "f 4755", "f 0755", 1)
 					}
 				}
-				plant(t, start, source...)
-				plant(t, finish, c.before...)
-				if len(c.before) > 0 {
+				plant(t, start, lines(planted)...)
+				plant(t, finish, lines(c.before)...)
+				if c.before != "" {
 					owner = nil // what was there keeps its owner
 				}
 
 				err := Copy(t.Context(), from, to)
 
-				if !errors.Is(err, c.fails) || err != nil && !strings.Contains(err.Error(), c.atDifference) {
+				if !errors.Is(err, c.fails) || err != nil && !strings.Contains(err.Error(), c.said) {
 					t.Errorf("error is %v, want %v", err, c.fails)
 				}
 				got := grown(t, finish, owner)

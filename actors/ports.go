@@ -72,11 +72,11 @@ type Transcripts interface {
 	// Follow hands over what a job wrote and writes, from its beginning, until
 	// done is closed and nothing is left.
 	Follow(ctx context.Context, id string, job uint32, done <-chan struct{}, take func(stream string, data []byte) error) error
-	// Exceeds returns once the job wrote more than max to both streams
+	// Exceeds returns once the job wrote more than most to both streams
 	// together, or done is closed.
-	Exceeds(ctx context.Context, id string, job uint32, max int64, done <-chan struct{}) (bool, error)
-	// Gather returns what the job wrote, and whether it was more than max.
-	Gather(ctx context.Context, id string, job uint32, max int64) (stdout, stderr []byte, exceeded bool, err error)
+	Exceeds(ctx context.Context, id string, job uint32, most int64, done <-chan struct{}) (bool, error)
+	// Gather returns what the job wrote, and whether it was more than most.
+	Gather(ctx context.Context, id string, job uint32, most int64) (stdout, stderr []byte, exceeded bool, err error)
 	// Tag sends what a job writes to the machine's log, as Follow.
 	Tag(ctx context.Context, id string, job uint32, tag string, done <-chan struct{}) error
 }

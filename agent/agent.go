@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,6 +21,7 @@ import (
 	"github.com/deacon-agent/deacon/isolation/slot"
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/bus"
+	"github.com/deacon-agent/deacon/messaging/socket"
 	"github.com/deacon-agent/deacon/staging"
 )
 
@@ -77,8 +79,9 @@ type agent struct {
 	outputs *outputs
 	bus     *bus.Bus
 	tree    *actors.Tree
-	closers []closer // newest last
-	empty   bool     // nothing runs any more: the kernel gets everything back
+	door    atomic.Pointer[socket.Door] // nil: closed
+	closers []closer                    // newest last
+	empty   bool                        // nothing runs any more: the kernel gets everything back
 }
 
 type closer struct {
@@ -217,6 +220,9 @@ func (a *agent) begin(ctx context.Context) error {
 	case err := <-a.tree.Failed():
 		return fmt.Errorf("agent: the tree was given up: %w", err)
 	}
+	if err := a.openDoor(); err != nil {
+		return err
+	}
 	return a.bus.Listen(a.tree.Deliver)
 }
 
@@ -253,7 +259,7 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 	settings.RouterRegister = c.Intervals.RouterRegister
 	settings.HealthCheckTimeout, settings.StopGrace = c.Instance.HealthCheckTimeout, c.Instance.StopGrace
 	settings.CrashLifetime, settings.Starts = c.Instance.CrashLifetime, c.Instance.StartsMax
-	return actors.Options{
+	options := actors.Options{
 		Node: a.node, Zone: c.Node.Zone, Stacks: stackNames(c.Stacks), BootID: bootID, Settings: settings,
 		Capacity: actors.Capacity{
 			MemoryMiB: overcommit(c.Resources.MemoryMiB, c.Resources.MemoryOvercommit),
@@ -267,7 +273,8 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 		Recovered:      recovered,
 		NewContainerID: newContainerID, NewInstanceID: newInstanceID,
 		Log: a.log, Hook: a.options.Hook, Budget: a.options.Budget,
-	}, nil
+	}
+	return options, a.wardenOptions(&options, stacks)
 }
 
 func overcommit(mib int64, factor float64) int64 { return int64(float64(mib) * factor) }
@@ -290,6 +297,16 @@ func (a *agent) tell(e messaging.Event) {
 		a.outputs.keep(e)
 	case messaging.ActorGaveUp:
 		a.log.Error("a part of the node was given up", "actor", e.Actor, "reason", e.Reason)
+	case messaging.Answered:
+		if door := a.door.Load(); door != nil {
+			door.Answer(e)
+		}
+		return
+	case messaging.AsksForgotten:
+		if door := a.door.Load(); door != nil {
+			door.Reset()
+		}
+		return
 	default: // is for others to hear
 	}
 	a.bus.Publish(e)
@@ -309,7 +326,8 @@ func (a *agent) serve(ctx context.Context) error {
 			return fmt.Errorf("agent: the tree was given up: %w", err)
 		case sig := <-a.options.Signals:
 			switch {
-			case sig == unix.SIGTERM && a.config.Node.OnTerm == Detach:
+			case sig == unix.SIGUSR2 && a.config.Node.OnUSR2 == Detach,
+				sig == unix.SIGTERM && a.config.Node.OnTerm == Detach:
 				return a.detach()
 			case sig == unix.SIGTERM, sig == unix.SIGINT, sig == unix.SIGQUIT:
 				return a.shutdown(ctx)
@@ -323,6 +341,7 @@ func (a *agent) serve(ctx context.Context) error {
 // nothing has changed for anybody.
 func (a *agent) detach() error {
 	a.log.Info("detaching: applications run on")
+	a.drain()
 	a.bus.StopListening()
 	return nil
 }

@@ -1,0 +1,78 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors"
+	"github.com/deacon-agent/deacon/messaging/socket"
+	"github.com/deacon-agent/deacon/messaging/syslog"
+)
+
+// drainMax is how long clients' requests may go on once the agent was told to
+// detach: the longest that one takes is a stop, and what comes of it.
+const drainMax = 30 * time.Second
+
+// wardenOptions is what the tree needs to serve Warden's clients.
+func (a *agent) wardenOptions(o *actors.Options, stacks []StackRoot) error {
+	w := a.config.Warden
+	if w == nil {
+		return nil
+	}
+	root, err := wardenRootfs(w.Rootfs, stacks)
+	if err != nil {
+		return err
+	}
+	o.Live = live{a.box}
+	log := syslog.New(w.SyslogSocket)
+	a.defers("the machine's log", log.Close)
+	o.Transcripts = transcripts{a.outputs.follower, a.box.JobFolder, log}
+	o.Clients = clients{a.door.Load}
+	o.Designer = NewDesigner(DesignerConfig{Warden: *w, Plan: a.plan(), Rootfs: root, DNS: a.config.Network.DNS})
+	return nil
+}
+
+// wardenRootfs is a stack of the node's, or a folder that has no name.
+func wardenRootfs(s Stack, stacks []StackRoot) (StackRoot, error) {
+	if s.Name == "" {
+		return StackRoot{Layers: []string{s.Path}}, nil
+	}
+	for _, root := range stacks {
+		if root.Name == s.Name {
+			return root, nil
+		}
+	}
+	return StackRoot{}, fmt.Errorf("agent: warden.rootfs: there is no stack %q", s.Name)
+}
+
+// openDoor lets Warden's clients in, once what a former agent left is known.
+func (a *agent) openDoor() error {
+	w := a.config.Warden
+	if w == nil {
+		return nil
+	}
+	door, err := socket.Open(socket.Config{
+		Path: w.Socket, Mode: w.Mode, Group: w.Group, Log: a.log.Named("warden"),
+	}, a.tree.Deliver)
+	if err != nil {
+		return fmt.Errorf("agent: open Warden's door: %w", err)
+	}
+	a.door.Store(door)
+	a.defers("Warden's door", door.Close)
+	a.log.Info("Warden's clients are served", "socket", w.Socket)
+	return nil
+}
+
+// drain answers what is under way and lets the clients go; containers stay.
+func (a *agent) drain() {
+	door := a.door.Load()
+	if door == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainMax)
+	defer cancel()
+	if err := door.Drain(ctx); err != nil {
+		a.log.Warn("some of Warden's clients were not answered", "reason", err)
+	}
+}

@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"github.com/deacon-agent/deacon/actors"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/isolation/box"
+	"github.com/deacon-agent/deacon/isolation/output"
+	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/messaging/socket"
+	"github.com/deacon-agent/deacon/messaging/syslog"
+)
+
+// live is the box as Warden's clients use it: jobs and copies are those of the
+// container's own users.
+type live struct{ *box.Box }
+
+var _ actors.Live = live{}
+
+// Spawn adds what only the container's own list of users says.
+func (l live) Spawn(ctx context.Context, id string, job isolation.Job) error {
+	_, _, home, err := l.Account(ctx, id, job.User.Name)
+	if err != nil {
+		return err
+	}
+	job.Dir, job.Env = home, append([]string{"HOME=" + home}, job.Env...)
+	return l.Box.Spawn(ctx, id, job)
+}
+
+func (l live) CopyIn(ctx context.Context, id string, copy isolation.Copy) error {
+	user, err := l.vcap(ctx, id)
+	if err != nil {
+		return err
+	}
+	return l.Box.CopyIn(ctx, id, copy, user)
+}
+
+func (l live) CopyOut(ctx context.Context, id string, copy isolation.Copy) error {
+	user, err := l.vcap(ctx, id)
+	if err != nil {
+		return err
+	}
+	return l.Box.CopyOut(ctx, id, copy, user)
+}
+
+// vcap is who copies, as the container's own list of users has it.
+func (l live) vcap(ctx context.Context, id string) (isolation.User, error) {
+	uid, gid, _, err := l.Account(ctx, id, userName)
+	return isolation.User{UID: uid, GID: gid}, err
+}
+
+// Folder is where the container's files lie: its jobs' are two below.
+func (l live) Folder(id string) string { return filepath.Dir(filepath.Dir(l.JobFolder(id, 1))) }
+
+// transcripts reads what jobs wrote from the files that they wrote to.
+type transcripts struct {
+	follower *output.Follower
+	folder   func(id string, job uint32) string
+	log      *syslog.Writer // the machine's
+}
+
+var _ actors.Transcripts = transcripts{}
+
+func (t transcripts) files(id string, job uint32, done <-chan struct{}) output.Files {
+	return output.Files{Dir: t.folder(id, job), Done: done}
+}
+
+func (t transcripts) Follow(ctx context.Context, id string, job uint32, done <-chan struct{},
+	take func(stream string, data []byte) error) error {
+	return t.follower.FollowRaw(ctx, t.files(id, job, done), take)
+}
+
+func (t transcripts) Exceeds(ctx context.Context, id string, job uint32, most int64, done <-chan struct{}) (bool, error) {
+	return t.follower.Exceeds(ctx, t.files(id, job, done), most)
+}
+
+func (t transcripts) Gather(_ context.Context, id string, job uint32, most int64) (
+	stdout, stderr []byte, exceeded bool, err error,
+) {
+	return output.Gather(t.folder(id, job), most)
+}
+
+// Tag sends each line, in the priority of its stream.
+func (t transcripts) Tag(ctx context.Context, id string, job uint32, tag string, done <-chan struct{}) error {
+	return t.follower.Follow(ctx, t.files(id, job, done), func(lines []output.Line) error {
+		for _, line := range lines {
+			severity := syslog.Info
+			if line.Stream == "stderr" {
+				severity = syslog.Err
+			}
+			t.log.Write(severity, "warden."+tag, line.Text)
+		}
+		return nil
+	})
+}
+
+// clients are those of the door, once it is open.
+type clients struct{ door func() *socket.Door }
+
+var _ actors.Clients = clients{}
+
+func (c clients) Chunk(ctx context.Context, ask messaging.Ask, stream string, data []byte) error {
+	door := c.door()
+	if door == nil {
+		return actors.ErrClientGone
+	}
+	err := door.Chunk(ctx, ask, stream, data)
+	if errors.Is(err, socket.ErrGone) {
+		return actors.ErrClientGone
+	}
+	return err
+}

@@ -322,6 +322,25 @@ func TestSixtyFourMebibytesGoInAndOut(t *testing.T) {
 	if back, err := os.ReadFile(node + "/back"); err != nil || !bytes.Equal(back, content) {
 		t.Errorf("%d bytes came back, %v", len(back), err)
 	}
+	c.run(vcap, "cd /tmp; echo start > sparse; truncate -s 1G sparse; echo end >> sparse")
+	if err := c.out("/tmp/sparse", node, ""); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(node+"/sparse", &st); err != nil || st.Size != 1<<30+4 || st.Blocks*512 > 1<<20 {
+		t.Errorf("a sparse file has %d bytes in %d blocks, %v", st.Size, st.Blocks, err)
+	}
+}
+
+func TestManyFilesGoIn(t *testing.T) {
+	c := newCopies(t)
+	node := t.TempDir()
+	c.file(node+"/one", "x", 0o644)
+	begun := time.Now()
+	if err := c.in(node+"/one", "/tmp"); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("one small file: in %v", time.Since(begun))
 	if err := os.Mkdir(node+"/many", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -362,5 +381,45 @@ func TestACopyNeedsALivingContainer(t *testing.T) {
 	}
 	if err := c.out("/tmp", t.TempDir(), ""); !errors.Is(err, isolation.ErrGone) {
 		t.Errorf("error is %v, want ErrGone", err)
+	}
+}
+
+// A container that is destroyed meanwhile ends its copies, and nothing of them
+// keeps it from being released.
+func TestDestroyingEndsACopy(t *testing.T) {
+	c := newCopies(t)
+	node := t.TempDir()
+	for i := range 100 {
+		c.file(fmt.Sprint(node, "/", i), "x", 0o644)
+	}
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		err := c.in(node, "/tmp")
+		close(begun)
+		for err == nil {
+			err = c.in(node, "/tmp")
+		}
+		ended <- err
+	}()
+	<-begun
+	if err := c.b.Destroy(context.Background(), c.spec.ID); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, isolation.ErrGone) {
+		t.Errorf("error is %v, want ErrGone", err)
+	}
+	if err := c.b.Release(context.Background(), []string{c.spec.ID}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACopyOfWhoLeavesEnds(t *testing.T) {
+	c := newCopies(t)
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(enough)
+	err := c.b.CopyOut(ctx, c.spec.ID, isolation.Copy{Source: "/etc/", Target: t.TempDir()}, vcapUser)
+	if !errors.Is(err, enough) {
+		t.Errorf("error is %v", err)
 	}
 }

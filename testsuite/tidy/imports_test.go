@@ -13,11 +13,11 @@ import (
 // missing here may import nothing of ours, but for what lies below isolation,
 // which may import isolation.
 var mayImport = map[string][]string{
-	"cmd/deacon": {"agent", "messaging/*"},
+	"cmd/deacon": {"agent/*", "messaging/*"},
 	"cmd/deacon-init": {
 		"isolation/initproto", "isolation/record", "isolation/guard", "isolation/rootfs",
 	},
-	"agent":            {"actors/*", "messaging/*", "isolation/*", "staging"},
+	"agent":            {"agent/legacy", "actors/*", "messaging/*", "isolation/*", "staging"},
 	"actors":           {"actors/kit", "messaging", "isolation", "isolation/slot"},
 	"messaging/bus":    {"messaging", "messaging/dea", "messaging/warden"},
 	"messaging/socket": {"messaging", "messaging/dea", "messaging/warden"},
@@ -87,8 +87,8 @@ var soleImporters = map[string][]string{
 	// The whole-node tests play controllers that know nothing but the wire.
 	"github.com/nats-io/nats.go":     {"messaging/bus", "testsuite/rig", "testsuite/e2e", "testsuite/bench"},
 	"github.com/nats-io/nats-server": {"cmd/deacon/devnats", "testsuite/rig"},
-	"github.com/hashicorp/hcl":       {"agent"},
-	"github.com/zclconf/go-cty":      {"agent"},
+	"github.com/hashicorp/hcl":       {"agent", "agent/legacy"},
+	"github.com/zclconf/go-cty":      {"agent", "agent/legacy"},
 	"github.com/spf13/cobra":         {"cmd/deacon"},
 	"github.com/google/nftables":     {"isolation/network", "testsuite/rig"},
 	// The agent asks it for the default route's address, once, at its start.

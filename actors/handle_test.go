@@ -402,3 +402,22 @@ func TestPortsAreGivenAndGivenBack(t *testing.T) {
 		s.expectRest()
 	})
 }
+
+func TestANetworkRestsBeforeItIsGivenAgain(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.settings.ReleaseDelay = 5 * time.Second
+		s.begin()
+		c := s.connect(1)
+		network := func(a messaging.Ask) messaging.Command {
+			return messaging.CreateContainer{Ask: a, Network: "10.254.0.41"}
+		}
+		made := c.ask(network).(messaging.ContainerCreated)
+		c.destroy(made.Handle)
+		pass(time.Second)
+		expectAnswer(t, "too early", c.ask(network), messaging.Failed{Text: "Could not acquire network: 10.254.0.40"})
+		pass(5 * time.Second)
+		if _, ok := c.ask(network).(messaging.ContainerCreated); !ok {
+			t.Error("a network that has rested was refused")
+		}
+	})
+}

@@ -31,6 +31,8 @@ type reservePort struct {
 type (
 	release struct{ container string }
 	free    struct{ container string }
+	// cooled says that what is free may be promised anew.
+	cooled struct{ container string }
 )
 
 // audit says which containers exist or are wanted; a promise to any other was
@@ -47,6 +49,7 @@ func (reserve) ledger()     {}
 func (reservePort) ledger() {}
 func (release) ledger()     {}
 func (free) ledger()        {}
+func (cooled) ledger()      {}
 func (audit) ledger()       {}
 func (foresee) ledger()     {}
 func (offer) ledger()       {}
@@ -73,6 +76,13 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 	case release:
 		l.w.book.release(m.container)
 	case free:
+		// Should the ledger fall before the time is over, an audit finds it.
+		if delay := l.w.Settings.ReleaseDelay; delay > 0 {
+			c.After(delay, cooled(m))
+			return nil
+		}
+		l.w.book.free(m.container)
+	case cooled:
 		l.w.book.free(m.container)
 	case audit:
 		l.audit(c, m.known)

@@ -24,6 +24,7 @@ type Settings struct {
 	NudgeEvery                           time.Duration // until a request without an answer is repeated
 	RetryMin, RetryMax                   time.Duration // pauses before a step of taking down is repeated
 	DrainMax                             time.Duration // how long last lines wait for somebody to take them
+	ReleaseDelay                         time.Duration // how long a slot rests when nothing of it is left
 }
 
 // DefaultSettings are the wire's (wire/dea.md g), and for what it doesn't know

@@ -258,6 +258,7 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 	settings.Heartbeat, settings.Advertise = c.Intervals.Heartbeat, c.Intervals.Advertise
 	settings.RouterRegister = c.Intervals.RouterRegister
 	settings.HealthCheckTimeout, settings.StopGrace = c.Instance.HealthCheckTimeout, c.Instance.StopGrace
+	settings.ReleaseDelay = c.Network.ReleaseDelay
 	settings.CrashLifetime, settings.Starts = c.Instance.CrashLifetime, c.Instance.StartsMax
 	options := actors.Options{
 		Node: a.node, Zone: c.Node.Zone, Stacks: stackNames(c.Stacks), BootID: bootID, Settings: settings,

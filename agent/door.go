@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/deacon-agent/deacon/actors"
+	"github.com/deacon-agent/deacon/agent/legacy"
 	"github.com/deacon-agent/deacon/messaging/socket"
 	"github.com/deacon-agent/deacon/messaging/syslog"
 )
@@ -61,6 +62,25 @@ func (a *agent) openDoor() error {
 	a.door.Store(door)
 	a.defers("Warden's door", door.Close)
 	a.log.Info("Warden's clients are served", "socket", w.Socket)
+	return a.oldHabits(w)
+}
+
+// oldHabits are what scripts around the original look at.
+func (a *agent) oldHabits(w *Warden) error {
+	if w.PIDFile != "" {
+		file, err := legacy.WritePIDFile(w.PIDFile)
+		if err != nil {
+			return fmt.Errorf("agent: warden.pid_file: %w", err)
+		}
+		a.defers("the pid file", file.Remove)
+	}
+	if w.HealthCheck.IsValid() {
+		check, err := legacy.StartHealthCheck(w.HealthCheck)
+		if err != nil {
+			return fmt.Errorf("agent: warden.health_check: %w", err)
+		}
+		a.defers("the health check", check.Close)
+	}
 	return nil
 }
 

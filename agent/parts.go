@@ -19,7 +19,8 @@ import (
 
 func networkConfig(n Network) network.Config {
 	return network.Config{
-		Denied: n.Denied, Resolvers: n.DNS, Egress: n.Egress, Loopback: n.Loopback, MTU: n.MTU,
+		Denied: n.Denied, Allowed: n.Allowed, HostAccess: n.HostAccess, Resolvers: n.DNS, Egress: n.Egress,
+		Loopback: n.Loopback, MTU: n.MTU,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -60,8 +61,8 @@ func appendValue(text *bytes.Buffer, field protoreflect.FieldDescriptor, v proto
 		fmt.Fprintf(text, "%s : %s\n", name, enumName(field, v))
 	case field.Kind() == protoreflect.StringKind && !slices.Contains(jobOutput, field.Name()):
 		fmt.Fprintf(text, "%s : %s\n", name, plain(v.String()))
-	case field.Kind() == protoreflect.BytesKind:
-		fmt.Fprintf(text, "%s : %s\n", name, v.Bytes())
+	case field.Kind() == protoreflect.StringKind: // with the newline that it has, or else one
+		fmt.Fprintf(text, "%s : %s\n", name, strings.TrimSuffix(v.String(), "\n"))
 	default:
 		fmt.Fprintf(text, "%s : %v\n", name, v.Interface())
 	}

@@ -90,11 +90,9 @@ func commandList() string {
 	fmt.Fprintf(table, "help\tList the commands, or explain one.\n")
 	fmt.Fprintf(table, "exit\tEnd, as Ctrl-D does.\n")
 	table.Flush()
-	fmt.Fprintf(&text, `
-Each explains itself with --help. Arguments are --field value; of what is true
-or false --field alone. The text commands of Warden's first version work too:
-%s.
-`, strings.Join(client.V1Commands(), ", "))
+	fmt.Fprintf(&text, "\n%s\n", fold("Each explains itself with --help. Arguments are --field value; "+
+		"of what is true or false --field alone. The text commands of Warden's first version work too: "+
+		strings.Join(client.V1Commands(), ", ")+"."))
 	return text.String()
 }
 
@@ -133,9 +131,25 @@ func (c wardenCommand) help() string {
 	}
 	table.Flush()
 	if answered := c.answered(); answered != "" {
-		fmt.Fprintf(&text, "\nIt answers %s.\n", answered)
+		fmt.Fprintf(&text, "\n%s\n", fold("It answers "+answered+"."))
 	}
 	return text.String()
+}
+
+// helpColumns is how wide help may be, but for its tables.
+const helpColumns = 80
+
+// fold breaks a text into lines.
+func fold(text string) string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > helpColumns {
+			lines, line = append(lines, line), ""
+		}
+		line = strings.TrimPrefix(line+" "+word, " ")
+	}
+	return strings.Join(append(lines, line), "\n")
 }
 
 // answered names the fields of the answer.

@@ -26,7 +26,8 @@ blocks count before bytes.`,
 goes beyond it is stopped.`,
 	"link": `Wait for a job's end, tell its status and all that it wrote. That, or stream,
 can be done once; several may wait at the same time.`,
-	"list": `Tell the handles of all containers, stopped ones too, oldest first.`,
+	"list": `Tell the handles of all containers. Stopped ones are among them, and the oldest
+comes first.`,
 	"net_in": `Lead a port of the server's machine to one of a container. It is for TCP, and the
 container is to be active. Without host_port the server chooses one; without
 container_port it is the same.`,

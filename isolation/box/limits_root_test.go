@@ -223,7 +223,8 @@ func TestStatsAreWhatTheJobsDid(t *testing.T) {
 		t.Errorf("cpu went from %s to %s", before.CPU, after.CPU)
 	}
 	memory := after.Memory
-	if memory["total_cache"]+memory["total_rss"] == 0 || memory["pgfault"] == 0 || memory["hierarchical_memory_limit"] != 64<<20 {
+	if memory["total_cache"]+memory["total_rss"] == 0 || memory["pgfault"] == 0 ||
+		memory["hierarchical_memory_limit"] != 64<<20 {
 		t.Errorf("memory is %v", memory)
 	}
 }

@@ -16,7 +16,9 @@ import (
 // ErrInUse says that more memory is in use than a limit would allow, and that
 // the kernel can't free it. The text is the C library's for EBUSY, because
 // clients know it (wire/warden.md a).
-var ErrInUse = errors.New("Device or resource busy") //nolint:staticcheck // not ours to spell
+//
+//lint:ignore ST1005 how it is spelt is not ours to choose
+var ErrInUse = errors.New("Device or resource busy")
 
 // What the kernel makes of cpu shares beyond its bounds, and what a group has
 // that was never given any.

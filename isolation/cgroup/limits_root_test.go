@@ -136,7 +136,8 @@ func TestALimitBelowWhatIsInUseIsRefusedAndChangesNothing(t *testing.T) {
 
 	err := g.Limit(change)
 
-	if !errors.Is(err, ErrInUse) || !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "Device or resource busy") {
+	if !errors.Is(err, ErrInUse) || !errors.Is(err, unix.EBUSY) ||
+		!strings.Contains(err.Error(), "Device or resource busy") {
 		t.Errorf("error is %v", err)
 	}
 	got, err := g.Limits(limits)
@@ -153,8 +154,8 @@ func TestALimitBelowWhatIsInUseIsRefusedAndChangesNothing(t *testing.T) {
 	}
 }
 
-// Cache is in use too, but the kernel can free it.
-func TestALimitBelowWhatIsCachedIsTaken(t *testing.T) {
+// Cache is in use too, but the kernel can free it where a disk has it.
+func TestALimitBelowWhatIsCachedIsTakenWhereItCanBeFreed(t *testing.T) {
 	g := create(t, driver(t), "s1.1")
 	file, err := os.CreateTemp("", "deacon-cgroup-")
 	if err != nil {
@@ -166,15 +167,13 @@ func TestALimitBelowWhatIsCachedIsTaken(t *testing.T) {
 	if err := unix.Fstatfs(int(file.Fd()), &fs); err != nil {
 		t.Fatal(err)
 	}
-	if fs.Type == unix.TMPFS_MAGIC || fs.Type == unix.RAMFS_MAGIC {
-		t.Skip("SKIPPED: temporary files are in memory here, and there is no cache that could be freed")
-	}
+	freed := fs.Type != unix.TMPFS_MAGIC && fs.Type != unix.RAMFS_MAGIC // what is a file in memory only can't be
 	cacher := run(t, g, "/bin/sh", "-c", "head -c 24000000 /dev/zero > "+file.Name())
 	if err := errors.Join(cacher.Wait(), file.Sync()); err != nil {
 		t.Fatal(err)
 	}
-	if got := limitsOf(t, g, memoryTo(4<<20)); got.MemoryBytes != 4<<20 {
-		t.Errorf("limit is %d", got.MemoryBytes)
+	if err := g.Limit(memoryTo(4 << 20)); freed != (err == nil) || !freed && !errors.Is(err, ErrInUse) {
+		t.Errorf("on a disk %v: %v", freed, err)
 	}
 }
 
@@ -191,7 +190,7 @@ func TestWhatAProcessTakesIsInTheStats(t *testing.T) {
 	if m["hierarchical_memory_limit"] != uint64(limits.MemoryBytes) {
 		t.Errorf("the limit in memory.stat is %d", m["hierarchical_memory_limit"])
 	}
-	if stats.CPU <= 0 || stats.CPU > time.Minute || time.Duration(stats.CPUUser+stats.CPUSystem)*10*time.Millisecond > time.Minute {
+	if ticks := stats.CPUUser + stats.CPUSystem; stats.CPU <= 0 || stats.CPU > time.Minute || ticks > 6000 {
 		t.Errorf("cpu is %+v", stats)
 	}
 }

@@ -29,8 +29,8 @@ func unifiedFiles(t *testing.T, files map[string]string) *v2Group {
 
 func TestTheUnifiedTreesCountersHaveTheOldNames(t *testing.T) {
 	g := unifiedFiles(t, map[string]string{
-		"memory.stat": "anon 8388608\nfile 4096\nkernel 12\nfile_mapped 1\ninactive_anon 3\nactive_anon 4\ninactive_file 5\n" +
-			"active_file 6\nunevictable 7\npgfault 8\npgmajfault 9",
+		"memory.stat": "anon 8388608\nfile 4096\nkernel 12\nfile_mapped 1\ninactive_anon 3\nactive_anon 4\n" +
+			"inactive_file 5\nactive_file 6\nunevictable 7\npgfault 8\npgmajfault 9",
 		"memory.max": "33554432", "memory.swap.max": "0", "memory.swap.current": "10",
 		"cpu.stat": "usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567",
 	})
@@ -54,8 +54,8 @@ func TestTheUnifiedTreesCountersHaveTheOldNames(t *testing.T) {
 }
 
 func TestTheUnifiedTreesLimitsAreOnTheOldScale(t *testing.T) {
-	files := map[string]string{"memory.max": "max", "memory.swap.max": "max", "memory.swap.current": "0", "memory.stat": "anon 0",
-		"cpu.stat": "usage_usec 0", "cpu.weight": "100", "cpu.max": "max 100000", "pids.max": "max"}
+	files := map[string]string{"memory.max": "max", "memory.swap.max": "max", "memory.swap.current": "0",
+		"memory.stat": "anon 0", "cpu.stat": "usage_usec 0", "cpu.weight": "100", "cpu.max": "max 100000", "pids.max": "max"}
 	g := unifiedFiles(t, files)
 	if l, err := g.Limits(isolation.Limits{}); err != nil || l != (isolation.Limits{CPUShares: 1024}) {
 		t.Errorf("without limits: %+v, %v", l, err)
@@ -65,7 +65,8 @@ func TestTheUnifiedTreesLimitsAreOnTheOldScale(t *testing.T) {
 		stats.Memory["hierarchical_memsw_limit"] != uint64(unlimited) {
 		t.Errorf("without limits memory is %v, %v", stats.Memory, err)
 	}
-	maps.Copy(files, map[string]string{"memory.max": "4096", "cpu.weight": "5", "cpu.max": "25000 50000", "pids.max": "20"})
+	maps.Copy(files, map[string]string{
+		"memory.max": "4096", "cpu.weight": "5", "cpu.max": "25000 50000", "pids.max": "20"})
 	asked := isolation.Limits{MemoryBytes: 5000, CPUShares: 128, CPUMillis: 500, Pids: 20}
 	want := asked
 	want.MemoryBytes = 4096

@@ -143,8 +143,7 @@ func (d *btrfs) info(name string) (*subvolumeInfo, error) {
 	}
 	defer folder.Close()
 	info := &subvolumeInfo{}
-	err = ioctl(folder, request{ioctlRead, subvolumeInfoNumber}, unsafe.Sizeof(*info), unsafe.Pointer(info))
-	return info, err
+	return info, ioctl(folder, request{ioctlRead, subvolumeInfoNumber}, unsafe.Sizeof(*info), unsafe.Pointer(info))
 }
 
 // fileSystemInfo is struct btrfs_ioctl_fs_info_args as far as it is of use.
@@ -209,7 +208,8 @@ func (d *btrfs) countInodes(subvolume uint64) (inodes int64, err error) {
 		search.Tree, search.Items, search.Size = subvolume, searchItemsMax, searchBytes
 		search.MinObject, search.MaxObject = next, lastObject
 		search.MaxOffset, search.MaxTransaction, search.MaxType = ^uint64(0), ^uint64(0), searchTypeMax
-		err := ioctl(d.root, request{ioctlReadWrite, treeSearchNumber}, unsafe.Offsetof(search.Result), unsafe.Pointer(search))
+		const size = unsafe.Offsetof(search.Result)
+		err := ioctl(d.root, request{ioctlReadWrite, treeSearchNumber}, size, unsafe.Pointer(search))
 		if err != nil || search.Items == 0 {
 			return inodes, err
 		}

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
 // groupsFolder is where sysfs has the groups. Unlike the quota tree, which is
@@ -62,7 +61,8 @@ func (d *btrfs) Account(name string) (account Account, err error) {
 		return Account{}, fmt.Errorf("disk: measure %s: %w", name, err)
 	}
 	if account.Bytes, err = d.used(info); err == nil {
-		account.Inodes, err = d.counts.count(name, info.ChangedAt, func() (int64, error) { return d.countInodes(info.ID) })
+		count := func() (int64, error) { return d.countInodes(info.ID) }
+		account.Inodes, err = d.counts.count(name, info.ChangedAt, count)
 	}
 	if err != nil {
 		return Account{}, fmt.Errorf("disk: measure %s: %w", name, err)
@@ -113,44 +113,36 @@ func (d *btrfs) Limit(name string, change Change) error {
 	return nil
 }
 
-// counts remembers what was counted.
+// counts remembers what was counted, and of which state of the subvolume: its
+// last change, which the kernel tells to the nanosecond.
 type counts struct {
 	mu   sync.Mutex
 	last map[string]counted
 }
 
-// counted is one count: of what, and what it cost.
 type counted struct {
-	state  timespec // when the subvolume had last been changed
+	state  timespec
 	inodes int64
-	at     time.Time
-	took   time.Duration
 }
 
-// countShare bounds what counting may cost: of the time since a count, the next
-// may take so small a part. Until then the older one stands.
-const countShare = 20
-
-// count counts where that is due.
+// count counts where something has changed.
 func (c *counts) count(name string, state timespec, inodes func() (int64, error)) (int64, error) {
 	c.mu.Lock()
 	last, ok := c.last[name]
 	c.mu.Unlock()
-	begun := time.Now()
-	if ok && (last.state == state || begun.Sub(last.at) < countShare*last.took) {
+	if ok && last.state == state {
 		return last.inodes, nil
 	}
 	n, err := inodes()
 	if err != nil {
 		return 0, err
 	}
-	ended := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.last == nil {
 		c.last = map[string]counted{}
 	}
-	c.last[name] = counted{state: state, inodes: n, at: ended, took: ended.Sub(begun)}
+	c.last[name] = counted{state, n}
 	return n, nil
 }
 

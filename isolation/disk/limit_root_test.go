@@ -247,31 +247,54 @@ func TestWhatAPredecessorHeldInMemoryIsRefused(t *testing.T) {
 	}
 }
 
-func TestACountStandsUntilSomethingChangesAndIsRationed(t *testing.T) {
+func TestACountStandsUntilSomethingChanges(t *testing.T) {
 	var c counts
-	asked := 0
-	count := func(state timespec, took time.Duration) int64 {
-		n, err := c.count("s1.1", state, func() (int64, error) { asked++; return int64(asked), nil })
+	var asked int64
+	count := func(state timespec) int64 {
+		n, err := c.count("s1.1", state, func() (int64, error) { asked++; return asked, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
-		last := c.last["s1.1"]
-		last.took = took
-		c.last["s1.1"] = last
 		return n
 	}
-	if first, same := count(timespec{Seconds: 1}, 0), count(timespec{Seconds: 1}, 0); first != 1 || same != 1 {
+	if first, same := count(timespec{Seconds: 1}), count(timespec{Seconds: 1}); first != 1 || same != 1 {
 		t.Errorf("counted %d, then %d of the same", first, same)
 	}
-	if n := count(timespec{Seconds: 2}, time.Hour); n != 2 {
+	if n := count(timespec{Seconds: 1, Nanoseconds: 1}); n != 2 {
 		t.Errorf("after a change: %d", n)
 	}
-	if n := count(timespec{Seconds: 3}, time.Hour); n != 2 {
-		t.Errorf("after an hour's count: %d, want the older one", n)
-	}
 	c.forget("s1.1")
-	if n := count(timespec{Seconds: 3}, 0); n != 3 {
+	if n := count(timespec{Seconds: 1, Nanoseconds: 1}); n != 3 {
 		t.Errorf("after it was forgotten: %d", n)
+	}
+}
+
+// Every way of changing the number of inodes is a change of the subvolume.
+func TestACountIsNeverOfAnOlderState(t *testing.T) {
+	d, area := areaOf(t, "btrfs", Quota{})
+	dir := int(area.Upper.Fd())
+	for _, step := range []struct {
+		name   string
+		change func() error
+		more   int64
+	}{
+		{"file", func() error { _, err := area.touch("f", 1); return err }, 1},
+		{"folder", func() error { return unix.Mkdirat(dir, "d", 0o755) }, 1},
+		{"symbolic link", func() error { return unix.Symlinkat("x", dir, "l") }, 1},
+		{"second name", func() error { return unix.Linkat(dir, "f0", dir, "g", 0) }, 0},
+		{"first name's end", func() error { return unix.Unlinkat(dir, "f0", 0) }, 0},
+		{"last name's end", func() error { return unix.Unlinkat(dir, "g", 0) }, -1},
+		{"folder's end", func() error { return unix.Unlinkat(dir, "d", unix.AT_REMOVEDIR) }, -1},
+	} {
+		before, err := d.Account("s1.1")
+		if err == nil {
+			err = step.change()
+		}
+		after, failed := d.Account("s1.1")
+		if err != nil || failed != nil || after.Inodes != before.Inodes+step.more {
+			t.Errorf("%s: %d inodes became %d, want %d more: %v, %v",
+				step.name, before.Inodes, after.Inodes, step.more, err, failed)
+		}
 	}
 }
 

@@ -33,17 +33,12 @@ func (b *Box) Map(ctx context.Context, id string, port isolation.PortMap) error 
 // Allow puts an egress rule in front of those that a living container has. One
 // that it has already comes to the front.
 func (b *Box) Allow(ctx context.Context, id string, rule isolation.EgressRule) error {
-	apply := b.network.Allow
 	err := b.amendLiving(ctx, id, func(spec *isolation.Spec) error {
 		former := slices.DeleteFunc(slices.Clone(spec.Network.Egress),
 			func(r isolation.EgressRule) bool { return sameRule(r, rule) })
-		if len(former) < len(spec.Network.Egress) {
-			// The kernel's would stay where it is, once more each time.
-			apply = b.network.Rewrite
-		}
 		spec.Network.Egress = slices.Concat([]isolation.EgressRule{rule}, former)
 		return b.network.Vet(b.attachment(*spec))
-	}, func(c *container) error { return apply(b.attachment(c.spec)) })
+	}, func(c *container) error { return b.network.Allow(b.attachment(c.spec)) })
 	if err != nil {
 		return fmt.Errorf("box: allow egress of %s: %w", id, err)
 	}

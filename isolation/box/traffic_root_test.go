@@ -15,6 +15,9 @@ import (
 	"github.com/deacon-agent/deacon/testsuite/rig"
 )
 
+// half is half a second's worth at the rate that these tests limit to.
+const half = 2_000_000
+
 // hello is a server inside, on port 8080: it takes all that is sent, and says
 // hello at the end.
 const hello = `exec python3 -c 'import socket
@@ -78,33 +81,12 @@ func TestAPortIsMappedToALivingContainer(t *testing.T) {
 	}
 	reached()
 
-	for id, taken := range map[string]isolation.PortMap{second.ID: port, first.ID: {Host: 61002, Container: 9090}} {
-		err := b.Map(t.Context(), id, taken)
-		if !errors.Is(err, network.ErrPortTaken) || !strings.Contains(err.Error(), "61002") {
-			t.Errorf("error is %v, want ErrPortTaken", err)
-		}
-	}
-	if err := b.Map(t.Context(), second.ID, isolation.PortMap{Host: 61003}); err == nil {
-		t.Error("port 0 is mapped")
-	}
-	want := map[string]string{first.ID: "[{61001 61001} {61002 8080}]", second.ID: "[]"}
-	ports := func(b *Box) {
-		t.Helper()
-		specs, err := b.Containers(t.Context())
-		for _, s := range specs {
-			if got := fmt.Sprint(s.Network.Ports); err != nil || got != want[s.ID] {
-				t.Errorf("on record are %s, %v, want %s", got, err, want[s.ID])
-			}
-		}
-	}
-	ports(b)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
 
 	b, _ = m.open() // the successor
 	defer m.end(b)
-	ports(b)
 	reached()
 	if err := b.Destroy(t.Context(), first.ID); err != nil {
 		t.Fatal(err)
@@ -125,6 +107,38 @@ func TestAPortIsMappedToALivingContainer(t *testing.T) {
 		t.Error(err)
 	}
 	reached()
+}
+
+// A port that is refused changes no record.
+func TestATakenPortIsNamed(t *testing.T) {
+	m := newMachine(t)
+	b, _ := m.open()
+	defer m.end(b)
+	first, second := m.spec(0, 61002), m.spec(1, 61003)
+	for _, s := range []isolation.Spec{first, second} {
+		if _, err := b.Create(t.Context(), s, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	for id, taken := range map[string]isolation.PortMap{second.ID: {Host: 61002, Container: 61002},
+		first.ID: {Host: 61002, Container: 9090}} {
+		err := b.Map(t.Context(), id, taken)
+		if !errors.Is(err, network.ErrPortTaken) || !strings.Contains(err.Error(), "61002") {
+			t.Errorf("error is %v, want ErrPortTaken", err)
+		}
+	}
+	if err := b.Map(t.Context(), second.ID, isolation.PortMap{Host: 61004}); err == nil {
+		t.Error("port 0 is mapped")
+	}
+
+	want := map[string]string{first.ID: "[{61002 61002}]", second.ID: "[{61003 61003}]"}
+	specs, err := b.Containers(t.Context())
+	for _, s := range specs {
+		if got := fmt.Sprint(s.Network.Ports); err != nil || got != want[s.ID] {
+			t.Errorf("on record are %s, %v, want %s", got, err, want[s.ID])
+		}
+	}
 }
 
 // connects is a job that says how a connection came out.
@@ -217,14 +231,13 @@ func TestALivingContainerIsHeldToARate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const size = 2_000_000 // half a second's
 	address := netip.AddrPortFrom(status.PeerIP, 8080).String()
-	heldTo(t, "received", limit, size, func() time.Duration { return sends(address, size) })
-	upload := outside.Listen(t, netip.AddrPortFrom(rig.InternetAddress, 7000))
+	heldTo(t, "received", limit, func() time.Duration { return sends(address) })
+	listener := outside.Listen(t, netip.AddrPortFrom(rig.InternetAddress, 7000))
 	number := uint32(1)
-	heldTo(t, "sent", limit, size, func() time.Duration {
+	heldTo(t, "sent", limit, func() time.Duration {
 		number++
-		return receive(t, b, spec.ID, number, upload, size)
+		return m.upload(b, number, listener)
 	})
 
 	// The container's root can't take its end's off.
@@ -250,17 +263,17 @@ func TestALivingContainerIsHeldToARate(t *testing.T) {
 	if err != nil || !set || in != limit || out != limit {
 		t.Errorf("a successor reads %v in, %v out, %v, %v", in, out, set, err)
 	}
-	heldTo(t, "received by a successor's", limit, size, func() time.Duration { return sends(address, size) })
+	heldTo(t, "received by a successor's", limit, func() time.Duration { return sends(address) })
 }
 
 // heldTo measures how fast so much goes. A busy machine can make it slow, so
 // that is tried again; nothing can make it fast.
-func heldTo(t *testing.T, way string, limit isolation.Bandwidth, size int, act func() time.Duration) {
+func heldTo(t *testing.T, way string, limit isolation.Bandwidth, act func() time.Duration) {
 	t.Helper()
 	rate := float64(limit.Rate)
 	var got float64
 	for range 3 {
-		got = float64(size-int(limit.Burst)) / act().Seconds()
+		got = float64(half-int(limit.Burst)) / act().Seconds()
 		t.Logf("%s: %.2f MB/s", way, got/1e6)
 		if got > 0.7*rate {
 			break
@@ -271,30 +284,34 @@ func heldTo(t *testing.T, way string, limit isolation.Bandwidth, size int, act f
 	}
 }
 
-// sends is how long it takes to send so much to the server inside.
-func sends(address string, size int) time.Duration {
+// sends is how long it takes to send half to the server inside.
+func sends(address string) time.Duration {
 	begun := time.Now()
-	says(address, size)
+	says(address, half)
 	return time.Since(begun)
 }
 
-// receive has the container send so much, and returns how long that takes from
-// the connection on.
-func receive(t *testing.T, b *Box, id string, job uint32, listener net.Listener, size int) time.Duration {
-	t.Helper()
+// upload has the container send half to the outside, and returns how long that
+// takes from the connection on.
+func (m *machine) upload(b *Box, job uint32, listener net.Listener) time.Duration {
+	m.t.Helper()
 	send := fmt.Sprintf(`exec python3 -c 'import socket
-s=socket.create_connection(("%s",7000)); s.sendall(b"x"*%d)'`, rig.InternetAddress, size)
-	if err := b.Spawn(t.Context(), id, *shell(job, send)); err != nil {
-		t.Fatal(err)
+s=socket.create_connection(("%s",7000)); s.sendall(b"x"*%d)'`, rig.InternetAddress, half)
+	specs, err := b.Containers(m.t.Context())
+	if err == nil {
+		err = b.Spawn(m.t.Context(), specs[0].ID, *shell(job, send))
+	}
+	if err != nil {
+		m.t.Fatal(err)
 	}
 	conn, err := listener.Accept()
 	if err != nil {
-		t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	defer conn.Close()
 	begun := time.Now()
-	if n, err := io.Copy(io.Discard, conn); err != nil || n != int64(size) {
-		t.Fatalf("%d bytes, %v", n, err)
+	if n, err := io.Copy(io.Discard, conn); err != nil || n != half {
+		m.t.Fatalf("%d bytes, %v", n, err)
 	}
 	return time.Since(begun)
 }

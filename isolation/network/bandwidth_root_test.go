@@ -21,6 +21,7 @@ func TestTrafficKeepsToItsRateEachWay(t *testing.T) {
 	a.Bandwidth = isolation.Bandwidth{Rate: 100 << 10, Burst: 10 << 10}
 	ns := w.attach(n, a) // limited from the start
 
+	inward, outward := passage{nil, ns, "10.254.0.2:7000"}, passage{ns, w.outside, internet + ":7000"}
 	for _, rate := range []uint64{4 << 20, 16 << 20} {
 		a.Bandwidth = isolation.Bandwidth{Rate: rate, Burst: 100_000}
 		must(t, n.Shape(a, ns.file))
@@ -28,8 +29,8 @@ func TestTrafficKeepsToItsRateEachWay(t *testing.T) {
 		if err != nil || !set || in != a.Bandwidth || out != a.Bandwidth {
 			t.Errorf("reads back as %v in, %v out, %v, %v", in, out, set, err)
 		}
-		keepsTo(t, "received", a.Bandwidth, func() time.Duration { return transfer(t, nil, ns, "10.254.0.2:7000", rate/2) })
-		keepsTo(t, "sent", a.Bandwidth, func() time.Duration { return transfer(t, ns, w.outside, internet+":7000", rate/2) })
+		keepsTo(t, "received", a.Bandwidth, func() time.Duration { return inward.transfer(t, rate/2) })
+		keepsTo(t, "sent", a.Bandwidth, func() time.Duration { return outward.transfer(t, rate/2) })
 	}
 }
 
@@ -51,17 +52,23 @@ func keepsTo(t *testing.T, way string, limit isolation.Bandwidth, half func() ti
 	}
 }
 
+// passage is where bytes go; a nil namespace is the node.
+type passage struct {
+	from, to *namespace
+	address  string
+}
+
 // transfer sends so many bytes over TCP and returns how long that took, from
 // the first byte to the last.
-func transfer(t *testing.T, from, to *namespace, address string, size uint64) time.Duration {
+func (p passage) transfer(t *testing.T, size uint64) time.Duration {
 	t.Helper()
 	var listener net.Listener
-	must(t, to.enter(func() (err error) { listener, err = net.Listen("tcp", address); return err }))
+	must(t, p.to.enter(func() (err error) { listener, err = net.Listen("tcp", p.address); return err }))
 	defer listener.Close()
 	sent := make(chan error, 1)
 	go func() {
-		sent <- from.enter(func() error {
-			conn, err := net.Dial("tcp", address)
+		sent <- p.from.enter(func() error {
+			conn, err := net.Dial("tcp", p.address)
 			if err != nil {
 				return err
 			}
@@ -98,8 +105,8 @@ func TestABurstBelowTheMTUIsRaised(t *testing.T) {
 	if in, out, _, err := n.Shaped(a, ns.file); err != nil || in != want || out != want {
 		t.Errorf("reads back as %v in, %v out, %v", in, out, err)
 	}
-	transfer(t, ns, w.outside, internet+":7000", 100_000)
-	transfer(t, nil, ns, "10.254.0.2:7000", 100_000)
+	passage{ns, w.outside, internet + ":7000"}.transfer(t, 100_000)
+	passage{nil, ns, "10.254.0.2:7000"}.transfer(t, 100_000)
 }
 
 func TestLimitsReadBackAsTheyWereSet(t *testing.T) {

@@ -183,13 +183,16 @@ func TestEgressIsAllowedWhileTheContainerLives(t *testing.T) {
 	}
 	check()
 	before := w.rules(n, a)
+	if first := "accept " + third; before[0] != first {
+		t.Errorf("the newest rule is %q, want %q", before[0], first)
+	}
 	logs := slices.DeleteFunc(slices.Clone(before), func(r string) bool { return !strings.Contains(r, "log ") })
 	if want := []string{`log "warden-aaaaaaaaaaa "`, `log "warden-aaaaaaaaaaa "`}; !slices.Equal(logs, want) {
 		t.Errorf("the rules that log are %q", logs)
 	}
-	must(t, n.Rewrite(a))
+	must(t, n.Allow(a))
 	if after := w.rules(n, a); !slices.Equal(before, after) {
-		t.Errorf("rules put in front one by one are\n%q\nbut from the record\n%q", before, after)
+		t.Errorf("again, that makes\n%q, not\n%q", after, before)
 	}
 	must(t, n.Restore([]Attachment{a}))
 	if after := w.rules(n, a); !slices.Equal(before, after) {

@@ -123,8 +123,8 @@ func (o outlet) element(link string) nftables.SetElement {
 	}
 }
 
-// addEgress writes the container's chains. Each is emptied first, where an
-// attempt before this one had filled it.
+// addEgress writes the container's chains. Each is emptied first: it has the
+// former rules, or those of an attempt that failed.
 func (t *table) addEgress(conn *nftables.Conn, a Attachment) error {
 	for _, o := range t.outlets(a) {
 		chain := conn.AddChain(t.chainOf(o))
@@ -141,38 +141,15 @@ func (t *table) addEgress(conn *nftables.Conn, a Attachment) error {
 	return nil
 }
 
-// Allow puts the first of the container's egress rules in front of the others,
-// which are there already.
+// Allow replaces an attached container's egress rules by those that it has now,
+// with no moment in between. Rules are few, and all of them anew costs hardly
+// more than one; then the kernel has what is on record whatever went before.
 func (n *Network) Allow(a Attachment) error {
-	return n.changeEgress(a, func(conn *nftables.Conn) error { return n.table.putFirst(conn, a) })
-}
-
-// Rewrite replaces the container's egress rules by those that it has now. Unlike Allow it waits for what it deletes.
-func (n *Network) Rewrite(a Attachment) error {
-	return n.changeEgress(a, func(conn *nftables.Conn) error { return n.table.addEgress(conn, a) })
-}
-
-func (n *Network) changeEgress(a Attachment, fill func(*nftables.Conn) error) error {
 	if err := n.Vet(a); err != nil {
 		return err
 	}
-	if err := n.additions.run(fill); err != nil {
+	if err := n.additions.run(func(conn *nftables.Conn) error { return n.table.addEgress(conn, a) }); err != nil {
 		return fmt.Errorf("network: egress rules of %s: %w", a.Slot, n.explain(a, err))
-	}
-	return nil
-}
-
-func (t *table) putFirst(conn *nftables.Conn, a Attachment) error {
-	alone := a
-	alone.Spec.Egress = a.Spec.Egress[:1]
-	for _, o := range t.outlets(alone) {
-		chain := conn.AddChain(t.chainOf(o))
-		for _, one := range slices.Backward(egressRules(a.Name, o.rules[0])) {
-			conn.InsertRule(&nftables.Rule{Table: t.table, Chain: chain, Exprs: slices.Concat(one...)})
-		}
-		if err := add(conn, o.set, []nftables.SetElement{o.element(t.config.Plan.Link(a.Slot))}); err != nil {
-			return err
-		}
 	}
 	return nil
 }

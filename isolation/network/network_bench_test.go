@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -125,4 +126,37 @@ func BenchmarkReleaseOf50(b *testing.B) {
 	report(b, whole)
 	slices.Sort(meanwhile)
 	b.ReportMetric(float64(meanwhile[len(meanwhile)/2].Microseconds()), "meanwhile-p50-us")
+}
+
+// BenchmarkChange is what it costs to change a container that lives.
+func BenchmarkChange(b *testing.B) {
+	n := benchNetwork(b)
+	took := map[string][]time.Duration{}
+	for i := 0; b.Loop(); i++ {
+		c := n.bench(b, i, 0)
+		if err := n.Attach(context.Background(), c.Attachment, c.ns.file); err != nil {
+			b.Fatal(err)
+		}
+		note := func(step string, act func() error) { took[step] = append(took[step], measure(b, act)) }
+		port := isolation.PortMap{Host: uint16(30000 + i), Container: 8080}
+		note("map", func() error { return n.Map(c.Attachment, port) })
+		c.Spec.Ports = append(c.Spec.Ports, port)
+		for _, rules := range []int{1, 10, 100} {
+			web := rangeOf("tcp", internet, internet, span(80, 81))
+			c.Spec.Egress = slices.Repeat([]isolation.EgressRule{web}, rules)
+			note(fmt.Sprintf("allow-%d", rules), func() error { return n.Allow(c.Attachment) })
+		}
+		c.Bandwidth = isolation.Bandwidth{Rate: 1 << 20, Burst: 1 << 16}
+		note("first-shape", func() error { return n.Shape(c.Attachment, c.ns.file) })
+		note("shape", func() error { return n.Shape(c.Attachment, c.ns.file) })
+		note("shaped", func() error { _, _, _, err := n.Shaped(c.Attachment, c.ns.file); return err })
+		c.ns.end()
+		if err := n.Release(context.Background(), c.alone()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for step, all := range took {
+		slices.Sort(all)
+		b.ReportMetric(float64(all[len(all)/2].Microseconds()), step+"-p50-us")
+	}
 }

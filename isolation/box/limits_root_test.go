@@ -287,3 +287,42 @@ func TestThereIsNothingToLimitWhereNoContainerIs(t *testing.T) {
 		t.Errorf("on record are %+v, %v", found, err)
 	}
 }
+
+func TestAnAreaInMemoryIsLimitedByTheAgentThatMadeIt(t *testing.T) {
+	m := newMachine(t)
+	m.config.Disk.Driver = "tmpfs"
+	b, _ := m.open()
+	spec := unlimited(m)
+	if _, err := b.Create(t.Context(), spec, nil); err != nil {
+		t.Fatal(err)
+	}
+	change := isolation.LimitChange{DiskInodes: ptr[int64](60), DiskBytes: ptr[int64](8 << 20)}
+	want := isolation.Limits{CPUShares: 1024, DiskBytes: 8 << 20, DiskInodes: 60}
+	if got, err := b.Limit(t.Context(), spec.ID, change); err != nil || got != want {
+		t.Errorf("the limits are %+v, %v; want %+v", got, err, want)
+	}
+	w := &worker{t: t, b: b, id: spec.ID}
+	if _, said := w.does("head -c 20000000 /dev/zero > file; rm file"); !strings.Contains(said, "No space left") {
+		t.Errorf("beyond the bytes: %q", said)
+	}
+	_, said := w.does("i=0; while [ $i -lt 100 ]; do : > file$i || exit; i=$((i+1)); done")
+	if !strings.Contains(said, "No space left") && !strings.Contains(said, "cannot create") {
+		t.Errorf("beyond the inodes: %q", said)
+	}
+	if stats, err := b.Stats(t.Context(), spec.ID); err != nil || stats.DiskFiles != 60 {
+		t.Errorf("full, the stats are %+v, %v", stats, err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	b, _ = m.open()
+	defer m.end(b)
+	_, err := b.Limit(t.Context(), spec.ID, isolation.LimitChange{DiskBytes: ptr[int64](16 << 20)})
+	if !errors.Is(err, disk.ErrNoQuota) {
+		t.Errorf("a successor's change: %v", err)
+	}
+	if got, err := b.Limit(t.Context(), spec.ID, isolation.LimitChange{}); err != nil || got != want {
+		t.Errorf("a successor finds %+v, %v; want %+v", got, err, want)
+	}
+}

@@ -38,7 +38,7 @@ func (c Config) Resolve() (_ Config, notes []string, err error) {
 		}
 	}
 	if c.Warden != nil {
-		if c.Warden, err = c.Warden.resolve(); err != nil {
+		if err := c.Warden.check(); err != nil {
 			return Config{}, nil, err
 		}
 	}
@@ -110,30 +110,21 @@ func checkFolder(path string) error {
 	return err
 }
 
-// resolve looks for what the block names on this machine.
-func (w Warden) resolve() (*Warden, error) {
-	if w.Rootfs.Name == "" && w.Rootfs.Path != "" {
+// check looks for what the block names on this machine.
+func (w *Warden) check() error {
+	if w.Rootfs.Name == "" {
 		if err := checkFolder(w.Rootfs.Path); err != nil {
-			return nil, fmt.Errorf("agent: warden.rootfs: %w", err)
+			return fmt.Errorf("agent: warden.rootfs: %w", err)
 		}
 	}
-	w.GID = -1
-	if w.Group == "" {
-		return &w, nil
-	}
 	// A number needs no group of that number.
-	if gid, err := strconv.ParseUint(w.Group, 10, 31); err == nil {
-		w.GID = int(gid)
-		return &w, nil
+	if _, err := strconv.ParseUint(w.Group, 10, 31); err == nil || w.Group == "" {
+		return nil
 	}
-	group, err := user.LookupGroup(w.Group)
-	if err != nil {
-		return nil, fmt.Errorf("agent: warden.group: %w", err)
+	if _, err := user.LookupGroup(w.Group); err != nil {
+		return fmt.Errorf("agent: warden.group: %w", err)
 	}
-	if w.GID, err = strconv.Atoi(group.Gid); err != nil {
-		return nil, fmt.Errorf("agent: warden.group: %s has the number %q: %w", w.Group, group.Gid, err)
-	}
-	return &w, nil
+	return nil
 }
 
 // outwardAddress is the address that the machine speaks from by default.

@@ -171,7 +171,7 @@ func TestEverySettingArrives(t *testing.T) {
 		Disk:   Disk{Driver: "btrfs", PoolBytes: 2 << 30},
 		Stacks: []Stack{{Name: "lucid64", Path: "/stacks/lucid64"}, {Name: "host"}},
 		Log:    Log{Level: "debug", Format: "json", File: "/var/log/deacon.log", Syslog: "deacon-1"},
-		Warden: &Warden{Socket: "/run/warden.sock", Mode: 0o770, Group: "adm", GID: -1, Rootfs: Stack{Name: "host"},
+		Warden: &Warden{Socket: "/run/warden.sock", Mode: 0o770, Group: "adm", Rootfs: Stack{Name: "host"},
 			JobOutputLimit: 100_000, PIDFile: "/run/warden.pid",
 			HealthCheck: netip.MustParseAddrPort("127.0.0.1:2345"), SyslogSocket: "/run/syslog",
 			Rlimits: everyRlimit},

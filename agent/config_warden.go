@@ -21,7 +21,6 @@ type Warden struct {
 	Socket string      // absolute path, short enough for the kernel
 	Mode   fs.FileMode // of the socket: who may write to it is let in
 	Group  string      // of the socket, a name or a number; empty: the agent's own
-	GID    int         // Group's id, once Resolve has looked; -1: the agent's own
 	// Rootfs is for containers whose client names no other: a stack of the
 	// node's, or a folder, which has a Path and no Name.
 	Rootfs Stack
@@ -41,7 +40,7 @@ type Warden struct {
 func DefaultWarden() Warden {
 	grace := 5 * time.Minute
 	return Warden{
-		Socket: "/tmp/warden.sock", Mode: 0o755, GID: -1, Grace: &grace, JobOutputLimit: 10 << 20, DiskQuota: true,
+		Socket: "/tmp/warden.sock", Mode: 0o755, Grace: &grace, JobOutputLimit: 10 << 20, DiskQuota: true,
 		SyslogSocket: "/dev/log",
 	}
 }

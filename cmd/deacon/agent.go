@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -28,14 +29,15 @@ containers, report on them. It stays in the foreground; let systemd keep it.
 
 Signals: TERM leaves the applications running and ends, so that the next agent
 takes them over (node.on_term = "shutdown" stops them instead). INT and QUIT
-stop every application, then end. The agent may be killed at any moment: the
-applications run on, and the next agent on the same state folder adopts them.
+stop every application, then end. USR2 does as TERM where node.on_usr2 says so.
+The agent may be killed at any moment: the applications run on, and the next
+agent on the same state folder adopts them.
 
 It needs root.`,
 		Example: exampleText("deacon agent", "deacon agent -c ./config.hcl"),
 		GroupID: groupNode,
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			config, err := s.loadConfig(file)
 			if err != nil {
 				return err
@@ -43,13 +45,18 @@ It needs root.`,
 			if err := needRoot("deacon agent"); err != nil {
 				return err
 			}
+			log, closeLog, err := agent.OpenLog(config.Log, os.Stderr)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, closeLog()) }()
 			signals, stop := forwardSignals()
 			defer stop()
 			// The agent alone decides what a signal means to it, so the
 			// context that ends at the first one is not for it.
 			ctx := context.WithoutCancel(cmd.Context())
 			return agent.Run(ctx, config, agent.Options{
-				Log: agent.NewLog(config.Log, os.Stderr), Signals: signals,
+				Log: log, Signals: signals,
 			})
 		},
 	}

@@ -62,7 +62,7 @@ func (c *connection) run() {
 	c.conn.Close()
 	<-c.gone
 	c.door.deliver(messaging.ClientGone{Client: c.client})
-	c.door.forget(c)
+	c.door.forget(c) // only now: who drains or closes waits for all that was delivered
 	close(c.ended)
 }
 

@@ -155,10 +155,12 @@ func TestCloseEndsEverybodyAndRemovesTheFile(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if heard := len(n.commands); heard != 3 {
+		t.Errorf("%d commands were delivered until Close returned", heard)
+	}
 	for range 3 {
 		hear[messaging.ClientGone](t, n)
 	}
-	n.hearNothing(t)
 	idle.expectEnd()
 	busy.expectEnd()
 	slow.expectEnd()
@@ -180,4 +182,41 @@ func TestCloseLeavesASocketThatIsNotItsOwn(t *testing.T) {
 		t.Error(err)
 	}
 	other.dial(t)
+}
+
+// Between the drain's look at the backlog's owner and its end a request may be
+// taken: it is dropped like those that are queued.
+func TestARequestThatIsTakenDuringADrainIsDropped(t *testing.T) {
+	n := open(t, Config{})
+	c := n.dial(t)
+	there := n.find(c.number)
+	there.mu.Lock()
+	there.leaving = true
+	there.mu.Unlock()
+	c.send(destroyOf(t, "h"))
+	c.expectEnd()
+	hear[messaging.ClientGone](t, n)
+}
+
+// Who drains may rely on having heard everything when Drain returns.
+func TestAClientIsThereUntilItsGoingWasDelivered(t *testing.T) {
+	there := make(chan bool, 1)
+	path := socketPath(t)
+	var door *Door
+	ready := make(chan struct{})
+	door, err := Open(Config{Path: path, Log: newLogbook().logger()}, func(cmd messaging.Command) {
+		if gone, ok := cmd.(messaging.ClientGone); ok {
+			<-ready
+			there <- door.find(gone.Client) != nil
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer door.Close()
+	close(ready)
+	dial(t, path).conn.Close()
+	if !receive(t, there) {
+		t.Error("it was forgotten before")
+	}
 }

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/warden"
@@ -39,7 +43,7 @@ func TestAClientThatLeavesIsNoticedBehindAFullBacklog(t *testing.T) {
 // Old scripts send a stop or a destroy and don't wait. Whether that works must
 // not be a matter of luck.
 func TestTheRequestOfAClientThatLeavesAtOnceIsDelivered(t *testing.T) {
-	n := open(t, Config{})
+	n := openSlow(t)
 	for range 200 {
 		c := dial(t, n.path)
 		c.send(ping(), destroyOf(t, "h"))
@@ -48,6 +52,46 @@ func TestTheRequestOfAClientThatLeavesAtOnceIsDelivered(t *testing.T) {
 		hear[messaging.DestroyContainer](t, n)
 		hear[messaging.ClientGone](t, n)
 	}
+}
+
+// openSlow opens a door whose node takes its time with a client's coming, for
+// what must be heard later to come first if it can.
+func openSlow(t *testing.T) *node {
+	t.Helper()
+	n := &node{log: newLogbook(), path: socketPath(t), commands: make(chan messaging.Command, 1<<16)}
+	door, err := Open(Config{Path: n.path, Log: n.log.logger()}, func(cmd messaging.Command) {
+		if _, ok := cmd.(messaging.ClientConnected); ok {
+			for range 1000 {
+				runtime.Gosched()
+			}
+		}
+		n.commands <- cmd
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { door.Close() })
+	n.Door = door
+	return n
+}
+
+// That a client has gone may be seen before what it sent.
+func TestWhatWasReadBeforeTheEndIsTakenBeforeTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		heard := make(chan messaging.Command, 1)
+		c := newConnection(&Door{deliver: func(cmd messaging.Command) { heard <- cmd }}, 1, &net.UnixConn{})
+		ended := make(chan error, 1)
+		go func() { ended <- c.serve() }()
+		synctest.Wait() // it waits for a request or the end
+		c.backlog.queue = append(c.backlog.queue, request{number: 1, command: messaging.ListContainers{}})
+		close(c.gone)
+		if err := <-ended; !errors.Is(err, ErrGone) {
+			t.Errorf("it ended with %v", err)
+		}
+		if len(heard) != 1 {
+			t.Error("the request was lost")
+		}
+	})
 }
 
 func TestAClientThatOnlyStopsSendingHasLeft(t *testing.T) {
@@ -169,18 +213,56 @@ func TestAStreamThatNobodyReadsEndsWithItsClient(t *testing.T) {
 	hear[messaging.ClientGone](t, n)
 }
 
-func TestAStreamThatNobodyReadsEndsWithItsContext(t *testing.T) {
+// Chunks this small go whole or not at all, so that the connection lives on.
+func TestAStreamThatNobodyReadsEndsWithItsContextBetweenChunks(t *testing.T) {
 	n := open(t, Config{})
-	ctx, cancel := context.WithCancel(t.Context())
-	c, _, pushed := slowClient(t, ctx, n)
-	cancel()
-	if err := receive(t, pushed); !errors.Is(err, context.Canceled) {
+	c := n.dial(t)
+	c.send(streamOf(t, "h"), ping())
+	stream := hear[messaging.StreamJob](t, n)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	written := 0
+	var err error
+	for err == nil {
+		if err = n.Chunk(ctx, stream.Ask, "stdout", []byte("x")); err == nil {
+			written++
+		}
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("pushing ended with %v", err)
 	}
-	// Whether half a chunk stands in the socket is chance; what follows is whole
-	// frames and then, perhaps, the end.
+	n.Answer(messaging.Answered{Ask: stream.Ask, Answer: messaging.JobStreamed{}})
+	for range written {
+		c.next()
+	}
+	c.expect(warden.TypeStream, messaging.JobStreamed{})
+	c.pong()
+}
+
+func TestAChunkBehindOneThatIsNotReadEndsWithItsContext(t *testing.T) {
+	n := open(t, Config{})
+	c, stream, pushed := slowClient(t, t.Context(), n)
+	writing := n.find(c.number).writing
+	for deadline := time.Now().Add(patience); len(writing) == 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody writes")
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	for { // the other one may write on for a while
+		err := n.Chunk(ctx, stream, "stderr", []byte("x"))
+		if errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	c.conn.Close()
-	hear[messaging.ClientGone](t, n)
+	if err := receive(t, pushed); !errors.Is(err, ErrGone) {
+		t.Errorf("pushing ended with %v", err)
+	}
 }
 
 // A chunk that is cut off leaves no place for the next frame.

@@ -49,7 +49,7 @@ func (c *connection) awaits(request uint64) bool {
 	return c.asked != 0 && c.asked == request && !c.answered
 }
 
-// lock lets one write at a time.
+// lock lets one write at a time. Whoever writes ends when the client has gone.
 func (c *connection) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -57,8 +57,6 @@ func (c *connection) lock(ctx context.Context) error {
 	select {
 	case c.writing <- struct{}{}:
 		return nil
-	case <-c.gone:
-		return ErrGone
 	case <-ctx.Done():
 		return ctx.Err()
 	}

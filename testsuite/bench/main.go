@@ -87,6 +87,7 @@ func measure(s *stand, o options) *report {
 	r.Starts = takeTurns(s,
 		[]contender{bare, newFloor(s, shop, diskless, shop.memory), wrap, box, node, crun, runc}, o.rounds)
 	r.Rates = measureRates(s, []rater{bare, wrap, box, node, crun, runc})
+	r.Door = measureDoor(s, node, box, o.rounds)
 	r.Memory = measureMemory(s, node, o.containers)
 	r.check()
 	return r

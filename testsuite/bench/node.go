@@ -21,6 +21,7 @@ type node struct {
 	ctl     *rig.Controller
 	agent   *rig.Node
 	id      string
+	socket  string // Warden's
 	droplet rig.Droplet
 	made    int
 }
@@ -33,6 +34,10 @@ const nodeMax = 60 * time.Second
 // nodeConfig gives room for the idle containers; everything else that has to do
 // with speed or safety is as it is by default. Steps are told at level debug.
 const nodeConfig = `
+warden {
+  socket           = %q
+  job_output_limit = %q
+}
 resources {
   memory_overcommit = 8.0
   disk_overcommit   = 8.0
@@ -45,10 +50,10 @@ log {
 `
 
 func newNode(s *stand, shop *workshop) *node {
-	n := &node{s: s}
+	n := &node{s: s, socket: filepath.Join(shop.folder, "w.sock")}
 	nats := rig.StartNATS(s)
 	n.ctl = rig.NewController(s, nats.URL)
-	n.agent = rig.StartNode(s, rig.Options{NATS: nats.URL, Config: nodeConfig})
+	n.agent = rig.StartNode(s, rig.Options{NATS: nats.URL, Config: fmt.Sprintf(nodeConfig, n.socket, wardenOutputMax)})
 	n.id, _ = n.ctl.Expect("dea.start", nodeMax).Body["id"].(string)
 	body, err := os.ReadFile(filepath.Join(shop.rootfs, "bin", "ready"))
 	s.must(err)

@@ -33,6 +33,7 @@ type report struct {
 	Rounds     int
 	Starts     []*series
 	Rates      []*rate
+	Door       *door
 	Memory     memory
 	Checks     []check
 }
@@ -126,6 +127,7 @@ func (r *report) check() {
 	perSecond := r.rate(nodeName).median()
 	r.atLeast(nodeName+": starts a second", perSecond, perSecondMin, "")
 	r.atLeast(nodeName+": starts a second", perSecond/r.rate("runc"+cniSuffix).median(), overRuncMin, "x runc")
+	r.checkDoor()
 	r.atMost("one deacon-init, private memory", float64(r.Memory.Init.Private), initPrivateMax, "KiB")
 }
 
@@ -186,7 +188,7 @@ func (r *report) save(file string) error {
 		"rounds": r.Rounds, "idle_ms": idle.Milliseconds(), "starts": rows, "throughput": rates,
 		"memory": map[string]any{"containers": r.Memory.Containers, "init": r.Memory.Init,
 			"agent": r.Memory.Agent, "agent_with_none": r.Memory.AgentFirst},
-		"checks": r.Checks,
+		"warden": r.Door.json(), "checks": r.Checks,
 	}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file, err)

@@ -39,6 +39,10 @@ func measured(floor time.Duration) *report {
 		},
 		Rates:  []*rate{{boxName, []float64{300}}, {nodeName, []float64{300}}, {"runc" + cniSuffix, []float64{90, 100, 20}}},
 		Memory: memory{Init: footprint{Private: 700}},
+		Door: &door{
+			BoxCreate: sample{floor}, Create: sample{floor}, Run: sample{time.Millisecond},
+			Pings: 30_000, StreamMBps: 500,
+		},
 	}
 }
 
@@ -53,7 +57,7 @@ func verdicts(r *report) string {
 func TestARunHoldsWhenEveryLimitDoes(t *testing.T) {
 	r := measured(3700 * time.Microsecond)
 	r.check()
-	if !r.holds() || verdicts(r) != strings.TrimSpace(strings.Repeat("PASS ", 11)) {
+	if !r.holds() || verdicts(r) != strings.TrimSpace(strings.Repeat("PASS ", 15)) {
 		t.Errorf("it holds: %v; %s", r.holds(), verdicts(r))
 	}
 }
@@ -65,6 +69,10 @@ func TestOneLimitThatDoesNotHoldFailsTheRun(t *testing.T) {
 		"against crun + CNI":  func(r *report) { r.series("crun" + cniSuffix).FirstByte = sample{43 * time.Millisecond} },
 		"destroy":             func(r *report) { r.series(nodeName).Gone = sample{3100 * time.Microsecond} },
 		"containers a second": func(r *report) { r.rate(nodeName).PerSecond = []float64{250, 260, 900} },
+		"create":              func(r *report) { r.Door.Create = sample{5 * time.Millisecond} },
+		"run":                 func(r *report) { r.Door.Run = sample{5 * time.Millisecond} },
+		"pings":               func(r *report) { r.Door.Pings = 19_000 },
+		"stream":              func(r *report) { r.Door.StreamMBps = 299 },
 		"private memory":      func(r *report) { r.Memory.Init.Private = 721 },
 	} {
 		r := measured(3700 * time.Microsecond)

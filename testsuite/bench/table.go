@@ -14,6 +14,7 @@ func (r *report) print(w io.Writer) {
 	r.printStarts(w)
 	r.printSteps(w)
 	r.printRates(w)
+	r.printDoor(w)
 	m := r.Memory
 	fmt.Fprintf(w, "%d idle containers, KiB: one deacon-init %s; the agent %s (with none: %s)\n\n",
 		m.Containers, m.Init, m.Agent, m.AgentFirst)

@@ -17,10 +17,11 @@ import (
 // what went wrong. It closes by itself when the job's program is executed.
 const handover = 3
 
-// bear starts the job's first process where only a clone leads into the jobs'
-// group (cgroup v2). That clone is clone3, which the job's filter refuses, so
-// the child is born without the filter: as this program again, which takes on
-// all that a job inherits and then becomes the job.
+// bear starts the job's first process as this program again, which takes on all
+// that a job inherits, limits too, and then becomes the job. Where only a clone
+// leads into the jobs' group (cgroup v2) there is no other way: that clone is
+// clone3, which the job's filter refuses, so the child is born without the
+// filter.
 func (c *container) bear(j initproto.Job, files []*os.File) (int, string, error) {
 	near, far, err := packet.Pair()
 	if err != nil {
@@ -31,7 +32,7 @@ func (c *container) bear(j initproto.Job, files []*os.File) (int, string, error)
 		Dir:   "/",
 		Env:   []string{"GOMAXPROCS=1", "GOGC=off"},
 		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd(), far.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(c.joins[0].Fd())},
+		Sys:   c.bornInto(),
 	})
 	far.Close()
 	if err != nil {
@@ -44,6 +45,13 @@ func (c *container) bear(j initproto.Job, files []*os.File) (int, string, error)
 	return pid, "", nil
 }
 
+func (c *container) bornInto() *syscall.SysProcAttr {
+	if c.setup.Join == initproto.JoinClone {
+		return &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(c.joins[0].Fd())}
+	}
+	return &syscall.SysProcAttr{Setsid: true}
+}
+
 // errEarly says that the child was killed, or found no room to run in.
 var errEarly = errors.New("it ended before its program was executed")
 
@@ -51,7 +59,7 @@ var errEarly = errors.New("it ended before its program was executed")
 // says that it is ready, and then its end closes or it says what failed.
 func (c *container) handOver(child *packet.Conn, j initproto.Job) (string, error) {
 	const step = "make the child the job"
-	filter := initproto.Setup{Filter: c.setup.Filter}
+	filter := initproto.Setup{Filter: c.setup.Filter, Join: c.setup.Join}
 	// Two messages: together they may be longer than one may be.
 	for _, message := range [][]byte{filter.Encode(), initproto.Spawn{Job: j}.Encode()} {
 		if err := child.Send(message); err != nil && !errors.Is(err, unix.EPIPE) {
@@ -85,68 +93,94 @@ func born() {
 	if err != nil {
 		fail("deacon-init: job: " + err.Error())
 	}
-	filter, j, err := takeOver(pid1)
+	setup, j, err := takeOver(pid1)
 	if err != nil {
 		os.Exit(1) // PID 1 is gone, and so is everything
 	}
-	step, err := become(j, filter, func() error {
+	step, err := become(j, setup, func() error {
 		return pid1.Send(initproto.Started{Number: j.Number}.Encode(initproto.KindSpawned))
 	})
 	pid1.Send(initproto.Failed{Job: j.Number, Step: step, Text: err.Error()}.Encode())
 	os.Exit(1)
 }
 
-func takeOver(pid1 *packet.Conn) (filter []byte, j initproto.Job, err error) {
+func takeOver(pid1 *packet.Conn) (setup initproto.Setup, j initproto.Job, err error) {
 	message, _, err := pid1.Receive()
 	if err != nil {
-		return nil, j, err
+		return setup, j, err
 	}
-	setup, err := initproto.DecodeSetup(message)
-	if err != nil {
-		return nil, j, err
+	if setup, err = initproto.DecodeSetup(message); err != nil {
+		return setup, j, err
 	}
 	if message, _, err = pid1.Receive(); err != nil {
-		return nil, j, err
+		return setup, j, err
 	}
 	spawn, err := initproto.DecodeSpawn(message)
-	return setup.Filter, spawn.Job, err
+	return setup, spawn.Job, err
 }
 
 // become calls ready once only the execs are left, and returns only what went wrong.
-func become(j initproto.Job, filter []byte, ready func() error) (string, error) {
+func become(j initproto.Job, setup initproto.Setup, ready func() error) (string, error) {
 	// Programs are looked for with PID 1's rights, as on v1.
-	argv, path := j.Argv, locate(j.Argv[0], j.Env)
-	var fallback string
-	if len(j.Fallback) > 0 {
-		fallback = locate(j.Fallback[0], j.Env)
+	program, err := prepare(j.Argv, j.Env)
+	var fallback exec
+	if err == nil && len(j.Fallback) > 0 {
+		fallback, err = prepare(j.Fallback, j.Env)
 	}
-	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
-		return "make the job's view of the cgroups", err
+	if err != nil {
+		return "read the request", err
 	}
-	if step, err := dress(filter); err != nil {
+	if setup.Join == initproto.JoinClone {
+		if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+			return "make the job's view of the cgroups", err
+		}
+	}
+	if step, err := dress(setup.Filter); err != nil {
 		return step, err
 	}
-	err := settle(j)
-	if err == nil {
+	argv := j.Argv
+	if err = settle(j); err == nil {
 		err = ready()
 	}
 	if err == nil {
-		err = replace(path, argv, j.Env)
+		// From here on there may be no memory left to be had.
+		limitSelf(j)
+		err = program.replace()
 		if len(j.Fallback) > 0 {
-			argv = j.Fallback
-			err = replace(fallback, argv, j.Env)
+			argv, err = j.Fallback, fallback.replace()
 		}
 	}
 	return "execute " + argv[0], err
 }
 
-// replace executes a program in place of this one. syscall's Exec puts back the
-// soft limit of files, which the runtime raised for itself.
-func replace(path string, argv, env []string) error {
-	if path == "" {
+// exec is an execve with everything that it needs.
+type exec struct {
+	path       *byte // nil: there is no such program
+	argv, envp []*byte
+}
+
+func prepare(argv, env []string) (e exec, err error) {
+	if path := locate(argv[0], env); path != "" {
+		if e.path, err = syscall.BytePtrFromString(path); err != nil {
+			return e, err
+		}
+	}
+	if e.argv, err = syscall.SlicePtrFromStrings(argv); err != nil {
+		return e, err
+	}
+	e.envp, err = syscall.SlicePtrFromStrings(env)
+	return e, err
+}
+
+// replace executes a program in place of this one, by a raw call: syscall's
+// Exec would put back the soft limit of files.
+func (e exec) replace() error {
+	if e.path == nil {
 		return unix.ENOENT
 	}
-	return syscall.Exec(path, argv, env)
+	_, _, errno := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(e.path)),
+		uintptr(unsafe.Pointer(unsafe.SliceData(e.argv))), uintptr(unsafe.Pointer(unsafe.SliceData(e.envp))))
+	return errno
 }
 
 // settle makes the calling thread the job's user in the job's folder, by raw

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +27,9 @@ const blockSize = 4096
 // OutputMax bytes is punched out, so the file's end stays where the job, the
 // agent and everybody's offsets expect it.
 //
-// A job's files are bounded for as long as the container lives, because what a
-// job started may write after its end. So only the folder is held open.
+// A job's files are bounded for as long as somebody may write to them, which
+// what a job started may do after its end. So only the folder is held open, and
+// it is let go when nobody is left who could.
 //
 // It hears of writes by dnotify and not by inotify: the end of a process that
 // has an inotify descriptor waits 7 to 25 ms for the kernel to be done with its
@@ -37,6 +39,7 @@ type bounds struct {
 	wrote chan os.Signal
 	deaf  bool // the kernel doesn't tell of writes
 	timer *time.Timer
+	armed bool // the timer is running
 }
 
 // bounded is one job's output.
@@ -44,6 +47,8 @@ type bounded struct {
 	folder  *os.File
 	max     int64
 	punched [len(outputNames)]int64 // everything before it is gone
+	ended   bool                    // the job has
+	over    [len(outputNames)]bool  // nobody can write to it any more
 }
 
 // outputNames are the files in the folder.
@@ -67,26 +72,35 @@ func (b *bounds) due() <-chan time.Time {
 
 // watchOutput takes the folder of a job's output files over. A bound of 0 is
 // none.
-func (c *container) watchOutput(folder *os.File, most int64) {
+func (c *container) watchOutput(folder *os.File, most int64) *bounded {
 	if most <= 0 {
 		folder.Close()
-		return
+		return nil
 	}
 	if c.bounds == nil {
 		c.bounds = &bounds{wrote: make(chan os.Signal, 1), timer: time.NewTimer(boundEvery)}
 		signal.Notify(c.bounds.wrote, unix.SIGIO)
 	}
-	c.bounds.jobs = append(c.bounds.jobs, &bounded{folder: folder, max: most})
+	j := &bounded{folder: folder, max: most}
+	c.bounds.jobs = append(c.bounds.jobs, j)
 	// The first look watches: the job runs already, and may have written.
 	c.bounds.soon()
+	return j
 }
 
-func (b *bounds) soon() { b.timer.Reset(boundEvery) }
+func (b *bounds) soon() {
+	if !b.armed {
+		b.armed = true
+		b.timer.Reset(boundEvery)
+	}
+}
 
 // look asks to be told of the next write, and only of that: a chatty job wakes
 // PID 1 five times a second, not once a line. It asks before it looks, so that
 // no write is missed.
 func (b *bounds) look() {
+	b.armed = false
+	b.jobs = slices.DeleteFunc(b.jobs, (*bounded).quiet)
 	for _, j := range b.jobs {
 		if _, err := unix.FcntlInt(j.folder.Fd(), unix.F_NOTIFY, notifyModify); err != nil {
 			b.deaf = true
@@ -95,7 +109,8 @@ func (b *bounds) look() {
 			j.apply(i, name)
 		}
 	}
-	if b.deaf {
+	if b.deaf && len(b.jobs) > 0 {
+		b.armed = true
 		b.timer.Reset(pollEvery)
 	}
 }

@@ -13,12 +13,12 @@ import (
 	"github.com/deacon-agent/deacon/isolation/initproto"
 )
 
-// job is one process tree, known by its first process.
+// job is one process tree, known by its first process, until that has ended.
 type job struct {
 	number uint32
 	pid    int
 	record *os.File
-	exit   *initproto.Exit
+	output *bounded // nil: nobody bounds it
 }
 
 // spawn starts a job. files are stdin, stdout, stderr, the exit record and the
@@ -31,24 +31,38 @@ func (c *container) spawn(j initproto.Job, files []*os.File) (initproto.Started,
 	if len(files) != initproto.SpawnDescriptors {
 		return refused("read the request", "wrong number of descriptors")
 	}
-	for _, known := range c.jobs {
-		if known.number == j.Number {
-			return refused("read the request", "job "+strconv.Itoa(int(j.Number))+" exists")
-		}
+	if c.knows(j.Number) {
+		return refused("read the request", "job "+strconv.Itoa(int(j.Number))+" exists")
+	}
+	if len(c.jobs)+c.bounds.left() >= initproto.RunningMax {
+		return refused("start another job", "too many run, or have left a process that may write to their output")
 	}
 	pidFile := openPidFile(j)
 	pid, step, err := c.fork(j, files)
-	if err == nil {
-		limitProcess(pid, j)
-	}
 	writePid(pidFile, pid)
 	if err != nil {
 		return refused(step, err.Error())
 	}
-	c.jobs = append(c.jobs, &job{number: j.Number, pid: pid, record: files[3]})
-	c.watchOutput(files[4], int64(j.OutputMax))
+	output := c.watchOutput(files[4], int64(j.OutputMax))
+	c.jobs = append(c.jobs, &job{number: j.Number, pid: pid, record: files[3], output: output})
 	closeAll(files[:3])
 	return initproto.Started{Number: j.Number, PID: uint32(pid)}, nil
+}
+
+// knows says whether there is such a job, or was lately. Of those before it is
+// the agent that knows: their numbers are on disk.
+func (c *container) knows(number uint32) bool {
+	for _, j := range c.jobs {
+		if j.number == number {
+			return true
+		}
+	}
+	for _, exit := range c.ended {
+		if exit.Job == number {
+			return true
+		}
+	}
+	return false
 }
 
 // forked is what a job's thread says of its fork.
@@ -58,10 +72,7 @@ type forked struct {
 	err  error
 }
 
-// fork starts the job's first process, on v1 from a fresh thread. The thread
-// takes on everything the job must inherit (cgroups, bounding set,
-// no_new_privs, filter), none of which can be taken off again, so it is never
-// unlocked and ends with its goroutine. On v2 the child takes it on.
+// fork starts the job's first process.
 func (c *container) fork(j initproto.Job, files []*os.File) (int, string, error) {
 	// The umask belongs to the process, not the thread; jobs are started one
 	// after the other, on the main goroutine, so nobody else sees it.
@@ -71,27 +82,67 @@ func (c *container) fork(j initproto.Job, files []*os.File) (int, string, error)
 	if c.setup.Join == initproto.JoinClone {
 		return c.bear(j, files)
 	}
+	if j.Since() == 1 {
+		pid, step, err := c.onThread(c.joinAndDress, func() (int, string, error) { return executeJob(j, files, false) })
+		if err == nil {
+			limitProcess(pid, j)
+		}
+		return pid, step, err
+	}
+	pid, step, err := c.onThread(c.joinAndDress, func() (int, string, error) {
+		pid, step, err := executeJob(j, files, true)
+		if err == nil {
+			limitTraced(pid, j)
+		}
+		return pid, step, err
+	})
+	if err == unix.EPERM { // Yama may refuse everybody's tracing
+		return c.onThread(c.join, func() (int, string, error) { return c.bear(j, files) })
+	}
+	return pid, step, err
+}
+
+// onThread starts a process from a fresh thread, which takes on first what the
+// process inherits (cgroups, bounding set, no_new_privs, filter), none of which
+// can be taken off again. So it is never unlocked and ends with its goroutine.
+func (c *container) onThread(first func() (string, error), start func() (int, string, error)) (int, string, error) {
 	done := make(chan forked, 1)
 	go func() {
 		runtime.LockOSThread()
-		if step, err := c.joinAndDress(); err != nil {
+		step, err := first()
+		if err != nil {
 			done <- forked{step: step, err: err}
 			return
 		}
-		argv := j.Argv
-		pid, err := execute(argv, jobAttributes(j, files))
-		if err != nil && len(j.Fallback) > 0 {
-			argv = j.Fallback
-			pid, err = execute(argv, jobAttributes(j, files))
-		}
-		done <- forked{pid: pid, step: "execute " + argv[0], err: err}
+		pid, step, err := start()
+		done <- forked{pid, step, err}
 	}()
 	result := <-done
 	return result.pid, result.step, result.err
 }
 
+// executeJob starts the job from the calling thread, which has to be its tracer
+// where it is to be traced.
+func executeJob(j initproto.Job, files []*os.File, traced bool) (int, string, error) {
+	argv, attributes := j.Argv, jobAttributes(j, files)
+	attributes.Sys.Ptrace = traced
+	pid, err := execute(argv, attributes)
+	if err != nil && len(j.Fallback) > 0 {
+		argv = j.Fallback
+		pid, err = execute(argv, attributes)
+	}
+	return pid, "execute " + argv[0], err
+}
+
 // joinAndDress takes the calling thread to where the job is born.
 func (c *container) joinAndDress() (string, error) {
+	if step, err := c.join(); err != nil {
+		return step, err
+	}
+	return dress(c.setup.Filter)
+}
+
+func (c *container) join() (string, error) {
 	for _, tasks := range c.joins {
 		// "0" is the writing thread itself: moving only itself costs no
 		// grace period, unlike cgroup.procs.
@@ -99,7 +150,7 @@ func (c *container) joinAndDress() (string, error) {
 			return "join the jobs' cgroups", err
 		}
 	}
-	return dress(c.setup.Filter)
+	return "", nil
 }
 
 // dress gives the calling thread what the job inherits.
@@ -151,50 +202,6 @@ func jobAttributes(j initproto.Job, files []*os.File) *syscall.ProcAttr {
 	}
 }
 
-// rlimits are the job's, by resource; 0 is no limit.
-func rlimits(j initproto.Job) map[int]uint64 {
-	return map[int]uint64{unix.RLIMIT_NOFILE: j.Files, unix.RLIMIT_NPROC: j.Procs}
-}
-
-// forkFiles is how many descriptors a fork needs beside those that are open.
-const forkFiles = 16
-
-// lowerLimits gives PID 1 the job's soft limit of files for as long as the fork
-// takes, so that the job never runs a moment without it. A hard limit lowered
-// here could never be raised again for the next job; limitProcess sets the
-// job's. PID 1 itself has to live with it, so it is never below what it has
-// open. That is why processes are not limited here: PID 1's own threads, and
-// all of the container's root, count against that limit.
-func lowerLimits(j initproto.Job) (restore func()) {
-	var now syscall.Rlimit
-	next, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0) // the lowest that is free
-	if err != nil || j.Files == 0 || syscall.Getrlimit(unix.RLIMIT_NOFILE, &now) != nil {
-		return func() {}
-	}
-	unix.Close(next)
-	// syscall's own function: after it the runtime no longer gives a child
-	// the limit of files that this process was started with.
-	soft := min(max(j.Files, uint64(next+forkFiles)), now.Max)
-	syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: soft, Max: now.Max})
-	return func() { syscall.Setrlimit(unix.RLIMIT_NOFILE, &now) }
-}
-
-// limitProcess makes the job's limits hard ones, from outside, a few
-// microseconds after its exec.
-func limitProcess(pid int, j initproto.Job) {
-	for resource, limit := range rlimits(j) {
-		if limit == 0 {
-			continue
-		}
-		var now unix.Rlimit
-		if err := unix.Prlimit(pid, resource, nil, &now); err != nil {
-			continue // it has ended already
-		}
-		limit = min(limit, now.Max)
-		unix.Prlimit(pid, resource, &unix.Rlimit{Cur: limit, Max: limit}, nil)
-	}
-}
-
 // openPidFile makes sure of the file before the job runs, as the start script's
 // `echo $$ >>` would; -1: there is none.
 func openPidFile(j initproto.Job) int {
@@ -223,8 +230,8 @@ func writePid(fd, pid int) {
 	unix.Close(fd)
 }
 
-// ended notes how a job's first process ended, on disk before anybody hears of it.
-func (c *container) ended(j *job, status unix.WaitStatus) {
+// bury notes how a job's first process ended, on disk before anybody hears of it.
+func (c *container) bury(j *job, status unix.WaitStatus) {
 	exit := initproto.Exit{
 		Job: j.number, Code: -1, OOMKills: readOOMKills(c.oom), Ordered: c.stopping != nil, At: time.Now(),
 	}
@@ -233,8 +240,13 @@ func (c *container) ended(j *job, status unix.WaitStatus) {
 	} else {
 		exit.Code = int32(status.ExitStatus())
 	}
-	j.pid, j.exit = 0, &exit
 	unix.Pwrite(int(j.record.Fd()), initproto.EncodeExit(exit), 0)
 	j.record.Close()
+	// The record speaks for those that are forgotten.
+	if len(c.ended) == initproto.EndedMax {
+		c.ended = append(c.ended[:0], c.ended[1:]...)
+	}
+	c.ended = append(c.ended, exit)
 	c.tell(initproto.Exited(exit))
+	c.bounds.ended(j.output)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,12 +64,20 @@ func (c *container) reap() {
 		if pid <= 0 || err != nil {
 			return
 		}
-		for _, j := range c.jobs {
-			if j.pid == pid {
-				c.ended(j, status)
-			}
+		c.died(pid, status)
+	}
+}
+
+// died takes note of one process's end.
+func (c *container) died(pid int, status unix.WaitStatus) {
+	for i, j := range c.jobs {
+		if j.pid == pid {
+			c.jobs = slices.Delete(c.jobs, i, i+1)
+			c.bury(j, status)
+			return
 		}
 	}
+	c.bounds.orphanDied()
 }
 
 // accept takes connections for ever; each gets a goroutine that reads.
@@ -153,7 +162,10 @@ func (c *container) takeSpawn(e event) error {
 func (c *container) hello() initproto.Hello {
 	h := initproto.Hello{Version: initproto.Version, ID: c.setup.ID, Epoch: c.setup.Epoch}
 	for _, j := range c.jobs {
-		h.Jobs = append(h.Jobs, initproto.JobState{Number: j.number, PID: uint32(j.pid), Exit: j.exit})
+		h.Jobs = append(h.Jobs, initproto.JobState{Number: j.number, PID: uint32(j.pid)})
+	}
+	for _, exit := range c.ended {
+		h.Jobs = append(h.Jobs, initproto.JobState{Number: exit.Job, Exit: &exit})
 	}
 	return h
 }

@@ -102,7 +102,10 @@ func (b *Box) status(c *container) isolation.Status {
 		Spec: c.spec, InitPID: c.init.PID(),
 		HostIP: b.config.Plan.HostIP(c.spec.Slot), PeerIP: b.config.Plan.PeerIP(c.spec.Slot),
 	}
-	for _, job := range c.init.Hello().Jobs {
+	for _, job := range c.init.Jobs() {
+		if job.Exit != nil && b.folder(c.spec.ID).forgot(job.Number) {
+			continue
+		}
 		js := isolation.JobStatus{Number: job.Number, PID: int(job.PID)}
 		if job.Exit != nil {
 			exit := exitOf(*job.Exit)
@@ -127,6 +130,9 @@ func (b *Box) recover(ctx context.Context, patience time.Duration) ([]isolation.
 	specs, damaged, err := b.specs()
 	if err != nil {
 		return nil, err
+	}
+	if err := b.settlePorts(ctx, specs); err != nil {
+		return nil, fmt.Errorf("box: recover: %w", err)
 	}
 	found, err := b.askAll(ctx, specs, patience)
 	if err != nil {

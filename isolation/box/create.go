@@ -52,6 +52,11 @@ func (b *Box) Create(ctx context.Context, spec isolation.Spec, job *isolation.Jo
 	}
 	defer over()
 	c := &construction{box: b, spec: spec, slot: slotOf(spec), watch: newStopwatch()}
+	// Who a name is, only the finished container can say.
+	first, later := job, (*isolation.Job)(nil)
+	if job != nil && job.User.Name != "" {
+		first, later = nil, job
+	}
 	defer c.close()
 	defer func() {
 		c.undo.OnError(&err)
@@ -62,13 +67,13 @@ func (b *Box) Create(ctx context.Context, spec isolation.Spec, job *isolation.Jo
 	if err := context.Cause(ctx); err != nil {
 		return isolation.Status{}, err
 	}
-	if err := c.gather(ctx, job); err != nil {
+	if err := c.gather(ctx, first); err != nil {
 		return isolation.Status{}, err
 	}
-	if err := c.watch.time("init", func() error { return c.open(ctx, job) }); err != nil {
+	if err := c.watch.time("init", func() error { return c.open(ctx, first) }); err != nil {
 		return isolation.Status{}, err
 	}
-	return c.finish(ctx)
+	return c.finish(ctx, later)
 }
 
 // gather makes all that PID 1 is to be given, each part as soon as what it needs
@@ -194,9 +199,13 @@ func (c *construction) makeArea() (err error) {
 	if c.area, err = c.box.disk.Create(plan.Disk(c.slot), quota, uid); err != nil {
 		return err
 	}
-	return rootfs.WriteNames(c.area.Upper, uid, rootfs.Names{
+	err = rootfs.WriteNames(c.area.Upper, uid, rootfs.Names{
 		Hostname: c.hostname(), Address: plan.PeerIP(c.slot.Number), DNS: c.spec.Network.DNS,
 	})
+	if err == nil && c.spec.Rootfs.Account {
+		err = rootfs.WriteAccount(c.area.Upper, uid, slot.UIDsPerSlot, c.spec.Rootfs.Layers)
+	}
+	return err
 }
 
 func (c *construction) openFiles(job *isolation.Job) (err error) {
@@ -207,13 +216,8 @@ func (c *construction) openFiles(job *isolation.Job) (err error) {
 	if job == nil {
 		return nil
 	}
-	c.files, err = f.openJob(job.Number, c.ownerOf(*job))
+	c.files, err = f.openJob(*job, c.box.ownerOf(c.spec, *job))
 	return err
-}
-
-// ownerOf is the job's user as the node numbers it.
-func (c *construction) ownerOf(job isolation.Job) int {
-	return int(c.box.config.Plan.UID(c.slot.Number) + job.User.UID)
 }
 
 func (c *construction) attach(ctx context.Context) error {
@@ -296,14 +300,21 @@ func (c *construction) link() *initproto.Link {
 	}
 }
 
-// finish connects to the PID 1 that now serves, as any later agent would.
-func (c *construction) finish(ctx context.Context) (isolation.Status, error) {
+// finish connects to the PID 1 that now serves, as any later agent would, and
+// starts the job that had to wait for it.
+func (c *construction) finish(ctx context.Context, later *isolation.Job) (isolation.Status, error) {
 	client, err := initclient.Dial(ctx, c.box.folder(c.spec.ID).socket())
 	if err != nil {
 		return isolation.Status{}, err
 	}
 	kept := &container{spec: c.spec, init: client, group: c.group}
 	c.box.hold(kept)
+	if later != nil {
+		if _, err := c.box.spawn(ctx, kept, *later); err != nil {
+			c.box.let(c.spec.ID)
+			return isolation.Status{}, fmt.Errorf("spawn job %d: %w", later.Number, err)
+		}
+	}
 	status := c.box.status(kept)
 	status.Steps = c.watch.steps()
 	return status, nil

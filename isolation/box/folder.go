@@ -19,6 +19,9 @@ import (
 //	containers/<id>/jobs/<n>/stdout  written by the job itself
 //	containers/<id>/jobs/<n>/stderr
 //	containers/<id>/jobs/<n>/exit    written by PID 1, once
+//	containers/<id>/jobs/<n>/stdin   gone as soon as the job has it open
+//	containers/<id>/used             one bit for each job that was forgotten
+//	containers/<id>/left/<n>         of one whose output is still written to
 //	trash/<id>.<n>                   renamed aside, removed later
 const (
 	specRecord = "spec"
@@ -26,6 +29,9 @@ const (
 	stdoutFile = "stdout"
 	stderrFile = "stderr"
 	exitFile   = "exit"
+	stdinFile  = "stdin"
+	usedFile   = "used"
+	leftFolder = "left"
 )
 
 // folder is one container's place on disk.
@@ -69,36 +75,86 @@ func (j jobFiles) list() []*os.File {
 
 func (j jobFiles) close() { closeAll(j.list()) }
 
-// openJob makes the files of job n. The output files belong to the job's user,
-// so that an application that opens /dev/stdout by name may do so; the exit
-// record belongs to nobody inside and is reached only through PID 1's
-// descriptor.
-func (f folder) openJob(n uint32, owner int) (_ jobFiles, err error) {
-	dir := f.job(n)
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return jobFiles{}, fmt.Errorf("make the job's folder: %w", err)
+// errUsed says that a job's number is not free, for ever.
+var errUsed = errors.New("the number was used before")
+
+// openJob makes the job's folder and the files in it. The output files belong
+// to the job's user, so that an application that opens /dev/stdout by name may
+// do so; the exit record belongs to nobody inside and is reached only through
+// PID 1's descriptor. A folder that is there belongs to another job.
+func (f folder) openJob(job isolation.Job, owner int) (_ jobFiles, err error) {
+	if err := f.claim(job.Number); err != nil {
+		return jobFiles{}, err
 	}
+	dir := f.job(job.Number)
 	var files jobFiles
 	defer func() {
 		if err != nil {
 			files.close()
+			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	if files.stdin, err = os.Open(os.DevNull); err != nil {
+	if files.stdin, err = openInput(filepath.Join(dir, stdinFile), job.Stdin); err != nil {
 		return files, err
 	}
-	if files.stdout, err = openOutput(filepath.Join(dir, stdoutFile), owner); err != nil {
+	output := openOutput
+	if job.Discard {
+		output = openNowhere
+	}
+	if files.stdout, err = output(filepath.Join(dir, stdoutFile), owner); err != nil {
 		return files, err
 	}
-	if files.stderr, err = openOutput(filepath.Join(dir, stderrFile), owner); err != nil {
+	if files.stderr, err = output(filepath.Join(dir, stderrFile), owner); err != nil {
 		return files, err
 	}
-	if files.exit, err = os.OpenFile(f.exit(n), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if files.exit, err = os.OpenFile(f.exit(job.Number), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return files, err
 	}
 	files.dir, err = os.Open(dir)
 	return files, err
 }
+
+// claim makes the folder of a job whose number was never used.
+func (f folder) claim(n uint32) error {
+	used, err := f.used(n)
+	if err != nil {
+		return err
+	}
+	if used {
+		return errUsed
+	}
+	dir := f.job(n)
+	err = os.Mkdir(dir, 0o711)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(dir), 0o711); err == nil {
+			err = os.Mkdir(dir, 0o711)
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return errUsed
+	}
+	return err
+}
+
+// openInput opens what the job is to read: a file, so that a shell which reads
+// its script ahead can go back and leave the rest to a command. It has no name
+// by the time that the job runs, and belongs to nobody inside: nobody but who
+// inherits the descriptor reads it. Where it is opened by the name /dev/stdin,
+// which would begin at its beginning again, that is refused as for a pipe of
+// another's.
+func openInput(name string, content []byte) (*os.File, error) {
+	if len(content) == 0 {
+		return os.Open(os.DevNull)
+	}
+	if err := os.WriteFile(name, content, 0o400); err != nil {
+		return nil, errors.Join(err, os.Remove(name))
+	}
+	file, err := os.Open(name)
+	return file, errors.Join(err, os.Remove(name))
+}
+
+// openNowhere is openOutput for a job whose output nobody wants.
+func openNowhere(string, int) (*os.File, error) { return os.OpenFile(os.DevNull, os.O_RDWR, 0) }
 
 // openOutput opens for reading too: PID 1 punches holes through the same
 // descriptor that the job writes to.

@@ -9,9 +9,13 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/initclient"
 	"github.com/deacon-agent/deacon/isolation/initproto"
+	"github.com/deacon-agent/deacon/isolation/rootfs"
+	"github.com/deacon-agent/deacon/isolation/slot"
 )
 
 // encodeJob turns a job into PID 1's words.
@@ -20,12 +24,28 @@ func (b *Box) encodeJob(job isolation.Job) initproto.Job {
 	if most == 0 {
 		most = b.config.OutputMax
 	}
+	if job.Discard {
+		most = 0
+	}
 	return initproto.Job{
 		Number: job.Number, Argv: job.Argv, Env: job.Env, Dir: job.Dir,
 		UID: job.User.UID, GID: job.User.GID, Groups: job.User.Groups, Umask: job.Umask,
-		Files: job.Files, Procs: job.Procs, PidFile: job.PidFile, OutputMax: uint64(max(most, 0)),
+		Rlimits: rlimits(job), PidFile: job.PidFile, OutputMax: uint64(max(most, 0)),
 		Fallback: job.Fallback,
 	}
+}
+
+func rlimits(job isolation.Job) (limits []initproto.Rlimit) {
+	if job.Files != 0 {
+		limits = append(limits, initproto.Rlimit{Resource: unix.RLIMIT_NOFILE, Value: job.Files})
+	}
+	if job.Procs != 0 {
+		limits = append(limits, initproto.Rlimit{Resource: unix.RLIMIT_NPROC, Value: job.Procs})
+	}
+	for _, r := range job.Rlimits {
+		limits = append(limits, initproto.Rlimit{Resource: uint32(r.Resource), Value: r.Value})
+	}
+	return limits
 }
 
 func exitOf(e initproto.Exit) isolation.Exit {
@@ -34,35 +54,104 @@ func exitOf(e initproto.Exit) isolation.Exit {
 	}
 }
 
-// Spawn starts a further job in a living container.
+// Spawn starts a further job in a living container. A number is used once in a
+// container's life, also by a job that was forgotten.
 func (b *Box) Spawn(ctx context.Context, id string, job isolation.Job) error {
 	c, err := b.find(ctx, id)
-	if err != nil {
-		return fmt.Errorf("box: spawn job %d in %s: %w", job.Number, id, err)
+	if err == nil {
+		_, err = b.spawn(ctx, c, job)
 	}
-	owner := int(b.config.Plan.UID(c.spec.Slot) + job.User.UID)
-	files, err := b.folder(id).openJob(job.Number, owner)
 	if err != nil {
-		return fmt.Errorf("box: spawn job %d in %s: %w", job.Number, id, err)
-	}
-	defer files.close()
-	if _, err := c.init.Spawn(ctx, b.encodeJob(job), files.list()); err != nil {
 		return fmt.Errorf("box: spawn job %d in %s: %w", job.Number, id, err)
 	}
 	return nil
 }
 
-// Wait returns when the job has ended. Where PID 1 died, the record that it
-// wrote before speaks for it; where there is none, the exit is lost.
+func (b *Box) spawn(ctx context.Context, c *container, job isolation.Job) (initproto.Started, error) {
+	if err := b.whois(c, &job); err != nil {
+		return initproto.Started{}, err
+	}
+	f := b.folder(c.spec.ID)
+	files, err := f.openJob(job, b.ownerOf(c.spec, job))
+	if err != nil {
+		return initproto.Started{}, err
+	}
+	defer files.close()
+	started, err := c.init.Spawn(ctx, b.encodeJob(job), files.list())
+	if _, refused := errors.AsType[*initclient.FailedError](err); refused || errors.Is(err, initclient.ErrTooOld) {
+		err = errors.Join(err, os.RemoveAll(f.job(job.Number))) // it never was
+	}
+	return started, err
+}
+
+// ownerOf is the job's user as the node numbers it.
+func (b *Box) ownerOf(spec isolation.Spec, job isolation.Job) int {
+	return int(b.config.Plan.UID(spec.Slot) + job.User.UID)
+}
+
+// Account looks a name up in the container's own /etc/passwd, as a job's
+// User.Name is: ids as they are inside.
+func (b *Box) Account(ctx context.Context, id, name string) (uid, gid uint32, home string, err error) {
+	var account rootfs.Account
+	c, err := b.find(ctx, id)
+	if err == nil {
+		account, err = c.account(name)
+	}
+	if err != nil {
+		return 0, 0, "", fmt.Errorf("box: account %s of %s: %w", name, id, err)
+	}
+	return account.UID, account.GID, account.Home, nil
+}
+
+// whois makes the job's user the account that it names.
+func (b *Box) whois(c *container, job *isolation.Job) error {
+	if job.User.Name == "" {
+		return nil
+	}
+	account, err := c.account(job.User.Name)
+	if err != nil {
+		return err
+	}
+	job.User.UID, job.User.GID = account.UID, account.GID
+	if job.Dir == "" {
+		job.Dir = account.Home
+	}
+	return nil
+}
+
+// account asks the container's root as PID 1 has it, which is the only one who
+// knows what the layers and the writable folder make together.
+func (c *container) account(name string) (rootfs.Account, error) {
+	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", c.init.PID()), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return rootfs.Account{}, errors.Join(isolation.ErrGone, err)
+	}
+	defer root.Close()
+	// The pid was PID 1's own if that lives now.
+	if dead, err := waitDeath(int(c.init.PIDFD().Fd()), 0); err != nil || dead {
+		return rootfs.Account{}, errors.Join(isolation.ErrGone, err)
+	}
+	return rootfs.FindAccount(root, name, slot.UIDsPerSlot)
+}
+
+// Wait returns when the job has ended. Where PID 1 doesn't run it, the record
+// that it wrote before speaks for it, and where there is none isolation.ErrNoJob
+// says so. Where PID 1 died without one, the exit is lost.
 func (b *Box) Wait(ctx context.Context, id string, job uint32) (isolation.Exit, error) {
 	for {
 		c, err := b.find(ctx, id)
 		if nobody(err) {
-			return b.recordedExit(id, job), nil
+			return b.lastExit(id, job), nil
 		}
 		var exit initproto.Exit
+		if err == nil && b.folder(id).forgot(job) {
+			err = isolation.ErrNoJob // which PID 1 may still tell of
+		}
 		if err == nil {
 			exit, err = c.init.Wait(ctx, job)
+		}
+		if errors.Is(err, initclient.ErrNotRunning) {
+			exit, err = b.recordedExit(id, job)
 		}
 		switch {
 		case err == nil:
@@ -79,14 +168,26 @@ func nobody(err error) bool {
 	return errors.Is(err, isolation.ErrGone) || errors.Is(err, isolation.ErrUnknown)
 }
 
-func (b *Box) recordedExit(id string, job uint32) isolation.Exit {
+// recordedExit reads the record of a job that has ended. An empty one is of a
+// job that an agent died over before it asked for it.
+func (b *Box) recordedExit(id string, job uint32) (initproto.Exit, error) {
 	content, err := os.ReadFile(b.folder(id).exit(job))
 	if err == nil {
-		if exit, err := initproto.DecodeExit(content); err == nil {
-			return exitOf(exit)
+		exit, err := initproto.DecodeExit(content)
+		if err == nil {
+			return exit, nil
 		}
 	}
-	return isolation.Exit{Job: job, Code: -1, Lost: true}
+	return initproto.Exit{}, isolation.ErrNoJob
+}
+
+// lastExit is how a job of a dead PID 1 ended.
+func (b *Box) lastExit(id string, job uint32) isolation.Exit {
+	exit, err := b.recordedExit(id, job)
+	if err != nil {
+		return isolation.Exit{Job: job, Code: -1, Lost: true}
+	}
+	return exitOf(exit)
 }
 
 // WaitOOM returns when the kernel has killed more than seen of the container's

@@ -1,11 +1,13 @@
 package initclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,9 +20,17 @@ import (
 // answerMax is how long PID 1 may take to answer anything but a stop.
 const answerMax = 10 * time.Second
 
-// ErrLost says that the connection to PID 1 ended; whether PID 1 did is
-// another question, which Dial answers.
-var ErrLost = errors.New("init: the connection is lost")
+var (
+	// ErrLost says that the connection to PID 1 ended; whether PID 1 did is
+	// another question, which Dial answers.
+	ErrLost = errors.New("init: the connection is lost")
+	// ErrNotRunning says that PID 1 runs no such job, and that how one ended is
+	// on record if it ever did.
+	ErrNotRunning = errors.New("init: it runs no such job")
+	// ErrTooOld says that PID 1 was started by an older agent, and doesn't know
+	// what it is asked for.
+	ErrTooOld = errors.New("init: the container's init is too old")
+)
 
 // Client is one connection to a PID 1. It is safe for concurrent use.
 type Client struct {
@@ -34,9 +44,18 @@ type Client struct {
 	lost   chan struct{} // closed when the connection is over
 
 	mu      sync.Mutex
-	exits   map[uint32]initproto.Exit
-	changed chan struct{} // closed and made anew at every exit and stop
-	stops   int           // how many Stopped came
+	asked   uint32 // the job that a Spawn waits for
+	running map[uint32]*running
+	lately  []initproto.Exit // of those that ran, the last
+	changed chan struct{}    // closed and made anew at every stop
+	stops   int              // how many Stopped came
+}
+
+// running is a job that PID 1 is known to run.
+type running struct {
+	pid  uint32
+	exit initproto.Exit
+	over chan struct{} // closed once exit is there
 }
 
 // Bind makes the socket that a PID 1 is to listen on. It must be PID 1 who
@@ -92,7 +111,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 		return nil, fmt.Errorf("init: %w", err)
 	}
 	c := &Client{conn: conn, reply: make(chan []byte, 1), lost: make(chan struct{}),
-		exits: map[uint32]initproto.Exit{}, changed: make(chan struct{})}
+		running: map[uint32]*running{}, changed: make(chan struct{})}
 	if err := c.greet(ctx); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("init: %s: %w", path, err)
@@ -117,7 +136,9 @@ func (c *Client) greet(ctx context.Context) error {
 	}
 	for _, job := range c.hello.Jobs {
 		if job.Exit != nil {
-			c.exits[job.Number] = *job.Exit
+			c.ended(*job.Exit)
+		} else {
+			c.runs(job.Number, job.PID)
 		}
 	}
 	return c.identify()
@@ -181,26 +202,96 @@ func (c *Client) receive() {
 		switch kind {
 		case initproto.KindExited:
 			if exit, err := initproto.DecodeExited(message); err == nil {
-				c.note(func() { c.exits[exit.Job] = exit })
+				c.ended(exit)
 			}
 		case initproto.KindStopped:
-			c.note(func() { c.stops++ })
+			c.stopped()
 		case initproto.KindSpawned, initproto.KindFailed:
-			select {
-			case c.reply <- message:
-			default: // nobody asked: an answer to a Spawn that was given up
-			}
+			c.answered(message)
 		}
 	}
 }
 
-// note changes what is known and wakes whoever waits for it.
-func (c *Client) note(change func()) {
+// answered takes the answer to a Spawn: one that was given up is answered all
+// the same, and the end of its job may be the next message.
+func (c *Client) answered(message []byte) {
+	failed, err := initproto.DecodeFailed(message)
+	number := failed.Job
+	if err != nil {
+		started, err := initproto.DecodeStarted(message, initproto.KindSpawned)
+		if err != nil {
+			return
+		}
+		number = started.Number
+		c.runs(number, started.PID)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	change()
+	if c.asked == number {
+		c.asked = 0
+		c.reply <- message
+	}
+}
+
+// ask says which job's answer is waited for, and forgets another's. 0: none.
+func (c *Client) ask(job uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = job
+	select {
+	case <-c.reply:
+	default:
+	}
+}
+
+func (c *Client) runs(job, pid uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[job] = &running{pid: pid, over: make(chan struct{})}
+}
+
+func (c *Client) ended(exit initproto.Exit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.lately) == initproto.EndedMax {
+		c.lately = append(c.lately[:0], c.lately[1:]...)
+	}
+	c.lately = append(c.lately, exit)
+	if r := c.running[exit.Job]; r != nil {
+		delete(c.running, exit.Job)
+		r.exit = exit
+		close(r.over)
+	}
+}
+
+func (c *Client) stopped() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stops++
 	close(c.changed)
 	c.changed = make(chan struct{})
+}
+
+// Jobs are those that run, and the last of those that did.
+func (c *Client) Jobs() []initproto.JobState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var jobs []initproto.JobState
+	for number, r := range c.running {
+		jobs = append(jobs, initproto.JobState{Number: number, PID: r.pid})
+	}
+	for _, exit := range c.lately {
+		jobs = append(jobs, initproto.JobState{Number: exit.Job, Exit: &exit})
+	}
+	slices.SortFunc(jobs, func(a, b initproto.JobState) int { return cmp.Compare(a.Number, b.Number) })
+	return jobs
+}
+
+// Runs says whether PID 1 runs the job.
+func (c *Client) Runs(job uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running[job] != nil
 }
 
 // Hello is what PID 1 said of itself when this connection began.
@@ -214,14 +305,17 @@ func (c *Client) PID() int { return c.pid }
 func (c *Client) PIDFD() *os.File { return c.pidfd }
 
 // Spawn starts a job. files are stdin, stdout, stderr, the exit record and the
-// folder of the output files; they stay the caller's.
+// folder of the output files; they stay the caller's. A FailedError and
+// ErrTooOld say that it was not started; with any other error it may have been.
 func (c *Client) Spawn(ctx context.Context, job initproto.Job, files []*os.File) (initproto.Started, error) {
+	if c.hello.Version < job.Since() {
+		return initproto.Started{}, fmt.Errorf("%w: it speaks version %d of the protocol, the job needs %d",
+			ErrTooOld, c.hello.Version, job.Since())
+	}
 	c.asking.Lock()
 	defer c.asking.Unlock()
-	select {
-	case <-c.reply: // left by a Spawn that was given up
-	default:
-	}
+	c.ask(job.Number)
+	defer c.ask(0)
 	if err := c.conn.Send(initproto.Spawn{Job: job}.Encode(), files...); err != nil {
 		return initproto.Started{}, fmt.Errorf("init: spawn: %w", err)
 	}
@@ -249,24 +343,9 @@ func (c *Client) Stop(ctx context.Context, grace time.Duration) error {
 	if err := c.conn.Send(message.Encode()); err != nil {
 		return fmt.Errorf("init: stop: %w", errors.Join(ErrLost, err))
 	}
-	return c.until(ctx, func() bool { return c.stops > before })
-}
-
-// Wait returns when the job has ended, how it did.
-func (c *Client) Wait(ctx context.Context, job uint32) (initproto.Exit, error) {
-	var exit initproto.Exit
-	err := c.until(ctx, func() (ended bool) {
-		exit, ended = c.exits[job]
-		return ended
-	})
-	return exit, err
-}
-
-// until waits for something that note changes.
-func (c *Client) until(ctx context.Context, true func() bool) error {
 	for {
 		c.mu.Lock()
-		done, changed := true(), c.changed
+		done, changed := c.stops > before, c.changed
 		c.mu.Unlock()
 		if done {
 			return nil
@@ -278,6 +357,36 @@ func (c *Client) until(ctx context.Context, true func() bool) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+	}
+}
+
+// Wait returns when the job has ended, how it did. It knows those that run, and
+// the last of those that did.
+func (c *Client) Wait(ctx context.Context, job uint32) (initproto.Exit, error) {
+	c.mu.Lock()
+	r := c.running[job]
+	for _, exit := range slices.Backward(c.lately) {
+		if r == nil && exit.Job == job {
+			c.mu.Unlock()
+			return exit, nil
+		}
+	}
+	c.mu.Unlock()
+	if r == nil {
+		return initproto.Exit{}, ErrNotRunning
+	}
+	select {
+	case <-r.over:
+		return r.exit, nil
+	case <-ctx.Done():
+		return initproto.Exit{}, context.Cause(ctx)
+	case <-c.lost:
+	}
+	select {
+	case <-r.over: // before the connection was
+		return r.exit, nil
+	default:
+		return initproto.Exit{}, ErrLost
 	}
 }
 

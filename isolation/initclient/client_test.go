@@ -160,11 +160,11 @@ func TestAnExitIsToldWhetherItWasBeforeOrAfterTheConnection(t *testing.T) {
 }
 
 func TestALostConnectionEndsEveryWait(t *testing.T) {
-	client, conn := connect(t, initproto.Hello{})
+	client, conn := connect(t, initproto.Hello{Version: 1, Jobs: []initproto.JobState{{Number: 1, PID: 7}}})
 	ends := make(chan error, 3)
 	go func() { _, err := client.Wait(t.Context(), 1); ends <- err }()
 	go func() { ends <- client.Stop(t.Context(), time.Second) }()
-	go func() { _, err := client.Spawn(t.Context(), initproto.Job{Number: 1}, nil); ends <- err }()
+	go func() { _, err := client.Spawn(t.Context(), initproto.Job{Number: 2}, nil); ends <- err }()
 	for range 2 { // the stop and the spawn have been asked for
 		if _, _, err := conn.Receive(); err != nil {
 			t.Fatal(err)
@@ -183,7 +183,7 @@ func TestALostConnectionEndsEveryWait(t *testing.T) {
 }
 
 func TestAnAnswerThatWasGivenUpIsNotTheNextOnes(t *testing.T) {
-	client, conn := connect(t, initproto.Hello{})
+	client, conn := connect(t, initproto.Hello{Version: 1, Jobs: []initproto.JobState{{Number: 9, PID: 7}}})
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if _, err := client.Spawn(short, initproto.Job{Number: 1}, nil); !errors.Is(err, context.DeadlineExceeded) {
@@ -208,8 +208,52 @@ func TestAnAnswerThatWasGivenUpIsNotTheNextOnes(t *testing.T) {
 	}
 }
 
+// A container may be of an agent that is no more.
+func TestAnOldInitIsNotAskedForWhatItDoesNotKnow(t *testing.T) {
+	client, conn := connect(t, initproto.Hello{Version: 1})
+	more := initproto.Job{Number: 1, Argv: []string{"/x"}, Rlimits: []initproto.Rlimit{{Resource: unix.RLIMIT_CORE}}}
+	if _, err := client.Spawn(t.Context(), more, nil); !errors.Is(err, ErrTooOld) {
+		t.Errorf("a limit that it doesn't know: %v", err)
+	}
+	old := initproto.Job{Number: 2, Argv: []string{"/x"}, Rlimits: []initproto.Rlimit{{Resource: unix.RLIMIT_NOFILE, Value: 8}}}
+	go func() {
+		conn.Receive()
+		conn.Send(initproto.Started{Number: 2, PID: 5}.Encode(initproto.KindSpawned))
+	}()
+	if _, err := client.Spawn(t.Context(), old, nil); err != nil {
+		t.Errorf("one that it knows: %v", err)
+	}
+}
+
+// What PID 1 doesn't tell of is not waited for: its end is on record, or it
+// never was.
+func TestAJobThatDoesNotRunIsNotWaitedFor(t *testing.T) {
+	client, conn := connect(t, initproto.Hello{Jobs: []initproto.JobState{{Number: 1, PID: 7}}})
+	if _, err := client.Wait(t.Context(), 2); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("error is %v", err)
+	}
+	if !client.Runs(1) || client.Runs(2) {
+		t.Error("it doesn't know which job runs")
+	}
+	go func() {
+		for n := range uint32(initproto.EndedMax) {
+			conn.Send(initproto.Exited(initproto.Exit{Job: 100 + n, At: time.Unix(1, 0)}))
+		}
+		conn.Send(initproto.Exited(initproto.Exit{Job: 1, Code: 3, At: time.Unix(2, 0)}))
+	}()
+	if exit, err := client.Wait(t.Context(), 1); err != nil || exit.Code != 3 {
+		t.Errorf("ended with %+v, %v", exit, err)
+	}
+	if jobs := client.Jobs(); len(jobs) != initproto.EndedMax || jobs[0].Number != 1 || jobs[1].Number != 101 {
+		t.Errorf("%d jobs are known, first %+v", len(jobs), jobs[:2])
+	}
+	if _, err := client.Wait(t.Context(), 100); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("of one that is forgotten: %v", err)
+	}
+}
+
 func TestARefusalIsInPID1sWords(t *testing.T) {
-	client, conn := connect(t, initproto.Hello{})
+	client, conn := connect(t, initproto.Hello{Version: 1})
 	go func() {
 		conn.Receive()
 		conn.Send(initproto.Failed{Job: 1, Step: "execute /x", Text: "no such file or directory"}.Encode())
@@ -279,13 +323,13 @@ func TestTheGateTellsDeathFromRefusal(t *testing.T) {
 		}
 		return gate, conn
 	}
-	gate, conn := pid1()
-	go func() { conn.Receive(); conn.Close() }()
+	gate, dead := pid1()
+	go func() { dead.Receive(); dead.Close() }()
 	if _, err := gate.Open(t.Context(), initproto.Setup{}, nil); !errors.Is(err, ErrAtGate) {
 		t.Errorf("dead: %v", err)
 	}
-	gate, conn = pid1()
-	go func() { conn.Receive(); conn.Send(initproto.Failed{Step: "mount /proc", Text: "no"}.Encode()) }()
+	gate, refusing := pid1()
+	go func() { refusing.Receive(); refusing.Send(initproto.Failed{Step: "mount /proc", Text: "no"}.Encode()) }()
 	if _, err := gate.Open(t.Context(), initproto.Setup{}, nil); err == nil || !strings.Contains(err.Error(), "mount /proc: no") {
 		t.Errorf("refused: %v", err)
 	}

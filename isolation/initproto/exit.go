@@ -83,6 +83,13 @@ func DecodeExited(message []byte) (Exit, error) {
 	return e, inner
 }
 
+// What a greeting tells of, at most: it has to fit into a message whatever a
+// container has run. Of the jobs that have ended it tells of the last.
+const (
+	RunningMax = 4096
+	EndedMax   = 256
+)
+
 // Hello is the first message on every connection: who this is and what it runs.
 type Hello struct {
 	Version uint32
@@ -91,7 +98,7 @@ type Hello struct {
 	Jobs    []JobState
 }
 
-// JobState is one job that PID 1 started, ended or not.
+// JobState is one job that PID 1 started and has not ended, or ended lately.
 type JobState struct {
 	Number uint32
 	PID    uint32 // 0: ended

@@ -22,7 +22,8 @@ var at = time.Unix(1764000000, 123456789)
 func sampleJob() Job {
 	return Job{
 		Number: 7, Argv: []string{"/bin/sh", "-c", "", "ü\x00\xff"}, Env: []string{"A=1", "B="}, Dir: "/home/vcap",
-		UID: 2000, GID: 2001, Groups: []uint32{0, 5, 4_000_000_000}, Umask: 0o077, Files: 1 << 40, Procs: 512,
+		UID: 2000, GID: 2001, Groups: []uint32{0, 5, 4_000_000_000}, Umask: 0o077,
+		Rlimits: []Rlimit{{resourceFiles, 1 << 40}, {resourceProcs, 512}, {4, 0}, {9, 1<<64 - 1}, {resourceFiles, 0}},
 		PidFile: "/home/vcap/run.pid", OutputMax: 1 << 20,
 	}
 }

@@ -1,5 +1,7 @@
 package initproto
 
+import "encoding/binary"
+
 // Job is one process tree that PID 1 starts. Its fields are those of
 // isolation.Job, which this package doesn't know.
 type Job struct {
@@ -10,11 +12,16 @@ type Job struct {
 	UID, GID  uint32
 	Groups    []uint32
 	Umask     uint32
-	Files     uint64 // RLIMIT_NOFILE; 0: as inherited
-	Procs     uint64 // RLIMIT_NPROC; 0: as inherited
+	Rlimits   []Rlimit // the last of a resource counts
 	PidFile   string
 	OutputMax uint64 // bytes kept of each output file; 0: all
 	Fallback  []string
+}
+
+// Rlimit is one resource limit, soft and hard alike.
+type Rlimit struct {
+	Resource uint32 // RLIMIT_AS, ...
+	Value    uint64
 }
 
 const (
@@ -31,6 +38,13 @@ const (
 	jobPidFile   = 11
 	jobOutputMax = 12
 	jobFallback  = 13
+	jobRlimit    = 14 // 4 bytes resource, 8 value; since version 2
+)
+
+// How version 1 says the two limits that it knows; zero is none there.
+const (
+	resourceFiles = 7 // RLIMIT_NOFILE
+	resourceProcs = 6 // RLIMIT_NPROC
 )
 
 func (j Job) fields() []byte {
@@ -46,16 +60,44 @@ func (j Job) fields() []byte {
 		w.uint(jobGroup, uint64(group)+1)
 	}
 	w.uint(jobUmask, uint64(j.Umask))
-	w.uint(jobFiles, j.Files)
-	w.uint(jobProcs, j.Procs)
+	for _, r := range j.Rlimits {
+		w.rlimit(r)
+	}
 	w.string(jobPidFile, j.PidFile)
 	w.uint(jobOutputMax, j.OutputMax)
 	w.strings(jobFallback, j.Fallback)
 	return w.b
 }
 
+func (w *writer) rlimit(r Rlimit) {
+	switch {
+	case r.Resource == resourceFiles && r.Value != 0:
+		w.uint(jobFiles, r.Value)
+	case r.Resource == resourceProcs && r.Value != 0:
+		w.uint(jobProcs, r.Value)
+	default:
+		value := binary.LittleEndian.AppendUint32(nil, r.Resource)
+		w.bytes(jobRlimit, binary.LittleEndian.AppendUint64(value, r.Value))
+	}
+}
+
+// Since is the version of the protocol that a PID 1 must speak to do all that
+// the job asks.
+func (j Job) Since() uint32 {
+	for _, r := range j.Rlimits {
+		if r.Value == 0 || r.Resource != resourceFiles && r.Resource != resourceProcs {
+			return 2
+		}
+	}
+	return 1
+}
+
 func decodeJob(fields []byte) (*Job, error) {
 	j := &Job{}
+	var malformed error
+	limit := func(resource uint32, value uint64) {
+		j.Rlimits = append(j.Rlimits, Rlimit{resource, value})
+	}
 	err := eachField(fields, func(f field) {
 		switch f.number {
 		case jobNumber:
@@ -75,9 +117,15 @@ func decodeJob(fields []byte) (*Job, error) {
 		case jobUmask:
 			j.Umask = uint32(f.uint())
 		case jobFiles:
-			j.Files = f.uint()
+			limit(resourceFiles, f.uint())
 		case jobProcs:
-			j.Procs = f.uint()
+			limit(resourceProcs, f.uint())
+		case jobRlimit:
+			if len(f.value) != 12 {
+				malformed = ErrMalformed
+				return
+			}
+			limit(binary.LittleEndian.Uint32(f.value), binary.LittleEndian.Uint64(f.value[4:]))
 		case jobPidFile:
 			j.PidFile = string(f.value)
 		case jobOutputMax:
@@ -86,6 +134,9 @@ func decodeJob(fields []byte) (*Job, error) {
 			j.Fallback = append(j.Fallback, string(f.value))
 		}
 	})
+	if err == nil {
+		err = malformed
+	}
 	if err == nil && (j.Number == 0 || len(j.Argv) == 0) {
 		err = ErrMalformed
 	}

@@ -1,0 +1,52 @@
+package box
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/isolation"
+)
+
+// One job after the other in a container that runs: started, and waited for.
+//
+//	go test -run - -bench 'Job$|Script' -benchtime 500x ./isolation/box
+func BenchmarkJob(b *testing.B) { benchmarkJob(b, func(*isolation.Job) {}) }
+
+// As Warden starts one: a script for bash, by name, with all its limits.
+func BenchmarkScript(b *testing.B) {
+	benchmarkJob(b, func(job *isolation.Job) {
+		job.Argv, job.Stdin = []string{"/bin/bash"}, []byte("true")
+		job.User, job.Dir = isolation.User{Name: "vcap"}, ""
+		for _, resource := range []int{unix.RLIMIT_CORE, unix.RLIMIT_STACK, unix.RLIMIT_MEMLOCK, unix.RLIMIT_NICE} {
+			job.Rlimits = append(job.Rlimits, isolation.Rlimit{Resource: resource, Value: 1 << 20})
+		}
+	})
+}
+
+func benchmarkJob(b *testing.B, change func(*isolation.Job)) {
+	m := newMachine(b)
+	box, _ := m.open()
+	defer m.end(box)
+	spec := m.spec(0)
+	if _, err := box.Create(b.Context(), spec, idler()); err != nil {
+		b.Fatal(err)
+	}
+	took := shares{}
+	for i := range b.N {
+		job := shell(uint32(i+2), "")
+		job.Argv = []string{"/bin/true"}
+		change(job)
+		begun := time.Now()
+		if err := box.Spawn(b.Context(), spec.ID, *job); err != nil {
+			b.Fatal(err)
+		}
+		took.add(isolation.Timing{Step: "spawn", Took: time.Since(begun)})
+		if _, err := box.Wait(b.Context(), spec.ID, job.Number); err != nil {
+			b.Fatal(err)
+		}
+		took.add(isolation.Timing{Step: "run", Took: time.Since(begun)})
+	}
+	took.report(b)
+}

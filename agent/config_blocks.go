@@ -95,6 +95,9 @@ func (f *configFile) compare(r *attributeReader, c Config) {
 		r.fault(f.Node.Address, "The node's address is in the containers' pool",
 			"%s is one of network.pool's %s, which are given to containers.", c.Node.Address, c.Network.Pool)
 	}
+	if w := f.Warden; w != nil && w.DiskQuota != nil && c.Warden.DiskQuota && c.Disk.Driver == "none" {
+		r.warn(w.DiskQuota, "warden.disk_quota has no effect with the disk driver %q", c.Disk.Driver)
+	}
 }
 
 // tokenForm is what may stand in a subject: a dot or a wildcard in it would

@@ -229,6 +229,8 @@ func TestOddButAllowedIsAWarningWithItsLine(t *testing.T) {
 		"network {\n  denied = [\"10.254.1.0/24\"]\n}":                              "config.hcl:2: network.denied has 10.254.1.0/24, which",
 		"network {\n  allowed = [\"10.254.1.0/24\"]\n}":                             "config.hcl:2: network.allowed has 10.254.1.0/24, which",
 		"network {\n  denied = [\"10.1.0.0/16\"]\n  allowed = [\"10.1.2.0/24\"]\n}": "config.hcl:3: network.allowed has 10.1.2.0/24 and",
+		"disk {\n  driver = \"none\"\n}\nwarden {\n  disk_quota = true\n}":          "config.hcl:5: warden.disk_quota has no effect",
+		"warden {\n  mode = 777\n}":                                                 "config.hcl:2: warden.mode is 0777: every user",
 		"disk {\n  driver = \"none\"\n  pool_size = \"1GiB\"\n}":                    "config.hcl:3: disk.pool_size has no effect",
 		"node {\n  shutdown_timeout = \"1s\"\n}":                                    "config.hcl:2: node.shutdown_timeout is shorter",
 	} {

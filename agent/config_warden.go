@@ -82,6 +82,7 @@ type rlimitsBlock struct {
 const (
 	socketPathMax = 107 // the kernel's 108 bytes, less the terminating zero
 	graceTimeMax  = math.MaxUint32 * time.Second
+	othersWrite   = 0o002
 )
 
 // groupForm is what the tools that make groups allow, or a number.
@@ -127,7 +128,9 @@ func (b *wardenBlock) readMode(r *attributeReader, into *fs.FileMode) {
 		r.fault(b.Mode, "Not a mode", "\"mode\" must be octal digits from \"0000\" to \"0777\", such as \"0770\".")
 		return
 	}
-	*into = fs.FileMode(mode)
+	if *into = fs.FileMode(mode); mode&othersWrite != 0 {
+		r.warn(b.Mode, "warden.mode is %04o: every user of this machine is let in, with the power of root", mode)
+	}
 }
 
 func (b *wardenBlock) readRootfs(r *attributeReader, into *Stack, stacks []Stack) {

@@ -4,7 +4,7 @@
 node {
   # server.container_depot_path, line 6, and a folder of our own below it
   state = "/var/vcap/data/warden/depot/deacon"
-  # user.pool_start_uid, line 53
+  # user.pool_start_uid, line 49
   uid_base = 70000
   # Warden dies of SIGTERM, and its containers live on
   on_term = "detach"
@@ -15,19 +15,19 @@ node {
 network {
   # network.pool_start_address, line 38; network.pool_size, line 39
   pool = "10.0.0.128/25"
-  # port.pool_start_port, line 50
+  # port.pool_start_port, line 46
   port_first = 20000
-  # port.pool_size, line 51
-  port_last = 24999
-  # network.mtu, line 47
+  # port.pool_size, line 47
+  port_last = 24499
+  # network.mtu, line 43
   mtu = 1454
   # network.release_delay, line 40
   release_delay = "0s"
   # network.allow_networks, line 41
   allowed = ["10.1.2.3/32", "10.2.0.0/16", "192.168.0.0/16"]
-  # network.allow_host_access, line 46
+  # network.allow_host_access, line 42
   host_access = true
-  # network.dns_servers, line 48
+  # network.dns_servers, line 44
   dns = ["10.1.0.2", "10.1.0.3"]
 }
 
@@ -106,6 +106,6 @@ warden {
 #   the few devices that every one has (line 27)
 # - server.container_klass: every container is one of Linux (line 4)
 # - user.pool_size: there are user ids for every container that network.pool has addresses for (line
-#   54)
+#   50)
 # - Warden needs no NATS, and its clients need none here: without a server the node serves them and
 #   goes on trying nats.servers

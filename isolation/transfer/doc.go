@@ -17,4 +17,8 @@
 // A file is written beside its place and renamed into it: nobody sees half a
 // file, and what was there, a link or a program that runs, is never written to.
 // What can't be copied doesn't hold up the rest; the error names it.
+//
+// Three things are not rsync's: holes stay holes; a folder that was there and
+// is another's, as /tmp, keeps its mode without an error; and a file that comes
+// to the node is never set-user-id or set-group-id, because it is root's there.
 package transfer

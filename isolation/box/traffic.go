@@ -95,3 +95,28 @@ func (b *Box) amendLiving(ctx context.Context, id string, change func(*isolation
 		return effect(c)
 	})
 }
+
+// settlePorts takes a port that several have on record from all but the one that
+// has it, on record too: it would turn up with another of them one day, or rest
+// when that one is destroyed.
+func (b *Box) settlePorts(ctx context.Context, specs []isolation.Spec) error {
+	var all []network.Attachment
+	for _, spec := range specs {
+		all = append(all, b.attachment(spec))
+	}
+	settled, err := b.network.Settle(all)
+	if err != nil {
+		return err
+	}
+	for i, a := range settled {
+		if len(a.Spec.Ports) == len(specs[i].Network.Ports) {
+			continue
+		}
+		specs[i].Network.Ports = a.Spec.Ports
+		drop := func(spec *isolation.Spec) error { spec.Network.Ports = a.Spec.Ports; return nil }
+		if err := b.amend(ctx, specs[i].ID, drop, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -141,6 +141,49 @@ func TestATakenPortIsNamed(t *testing.T) {
 	}
 }
 
+// An agent that dies between the record and the kernel: its successor makes what
+// is on record. Where two have a port on record, none was told yet but the first.
+func TestASuccessorMakesWhatIsOnRecord(t *testing.T) {
+	m := newMachine(t)
+	b, _ := m.open()
+	first, second := m.spec(0), m.spec(1)
+	m.serving(b, first)
+	m.serving(b, second)
+	port := isolation.PortMap{Host: 61002, Container: 8080}
+	if err := b.Map(t.Context(), second.ID, port); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []isolation.PortMap{port, {Host: 61003, Container: 8080}} {
+		recordOnly := func(s *isolation.Spec) error { s.Network.Ports = append(s.Network.Ports, p); return nil }
+		if err := b.amend(t.Context(), first.ID, recordOnly, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	b, specs := m.open()
+	defer m.end(b)
+	for _, s := range specs {
+		if s.ID == first.ID && fmt.Sprint(s.Network.Ports) != "[{61003 8080}]" {
+			t.Errorf("a successor finds %v", s.Network.Ports)
+		}
+	}
+	if got := says("127.0.0.1:61003", 0); got != "hello" {
+		t.Errorf("the port on record says %q", got)
+	}
+	if err := b.Destroy(t.Context(), first.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Release(t.Context(), []string{first.ID}); err != nil {
+		t.Fatal(err)
+	}
+	if got := says("127.0.0.1:61002", 0); got != "hello" {
+		t.Errorf("the other's port says %q", got)
+	}
+}
+
 // connects is a job that says how a connection came out.
 const connects = `python3 -c 'import socket
 try: socket.create_connection(("%s",80),5).close(); print("open")

@@ -19,7 +19,10 @@ func TestTrafficKeepsToItsRateEachWay(t *testing.T) {
 	n := w.open(Config{Plan: testPlan("shape")})
 	a := mappedTo(0, 61001)
 	a.Bandwidth = isolation.Bandwidth{Rate: 100 << 10, Burst: 10 << 10}
-	ns := w.attach(n, a) // limited from the start
+	ns := w.attach(n, a)
+	if in, out, set, err := n.Shaped(a, ns.file); err != nil || !set || in != a.Bandwidth || out != a.Bandwidth {
+		t.Errorf("from the start it is %v in, %v out, %v, %v", in, out, set, err)
+	}
 
 	inward, outward := passage{nil, ns, "10.254.0.2:7000"}, passage{ns, w.outside, internet + ":7000"}
 	for _, rate := range []uint64{4 << 20, 16 << 20} {

@@ -59,14 +59,19 @@ func TestADisputedPortStaysWhereItLeads(t *testing.T) {
 	claimed := mappedTo(0, 61001)
 	claimed.Spec.Ports = append(claimed.Spec.Ports, isolation.PortMap{Host: 61002, Container: 8080})
 
-	must(t, n.Restore([]Attachment{claimed, b}))
-
+	settle := func() {
+		t.Helper()
+		settled, err := n.Settle([]Attachment{claimed, b})
+		must(t, err)
+		must(t, n.Restore(settled))
+	}
+	settle()
 	w.check([]attempt{
 		{w.outside, "tcp", uplink + ":61001", "s0.1"},
 		{w.outside, "tcp", uplink + ":61002", "s1.1"},
 	})
 	must(t, n.Remove()) // and when nothing is left to see that by
-	must(t, n.Restore([]Attachment{claimed, b}))
+	settle()
 	w.check([]attempt{{w.outside, "tcp", uplink + ":61002", "s0.1"}})
 	if len(claimed.Spec.Ports) != 2 {
 		t.Errorf("the caller's own record was changed: %v", claimed.Spec.Ports)

@@ -159,17 +159,12 @@ func enableForwarding() (changed bool, err error) {
 // Restore rewrites the whole table in one transaction, with exactly the
 // elements of the containers that live. There is no moment without rules.
 //
-// Where two containers have a port on record, one of them was never told that
-// it got it: the one to whom the predecessor's table doesn't lead.
+// A port that several of them claim is an error; Settle comes first.
 func (n *Network) Restore(live []Attachment) error {
 	for _, a := range live {
 		if err := n.Vet(a); err != nil {
 			return err
 		}
-	}
-	live, err := n.settle(live)
-	if err != nil {
-		return err
 	}
 	if err := n.deletions.run(n.table.rewrite(live)); err != nil {
 		return fmt.Errorf("network: write the table: %w", err)

@@ -52,26 +52,27 @@ func (n *Network) Refuse(a Attachment) error {
 	return nil
 }
 
-// settle leaves each port of the node to one container: where several claim it,
-// to the one that it leads to.
-func (n *Network) settle(live []Attachment) ([]Attachment, error) {
+// Settle leaves each port of the node to one container. Where several have it on
+// record, an agent died before it could tell all but one that they don't get it:
+// the one that the predecessor's table leads to.
+func (n *Network) Settle(all []Attachment) ([]Attachment, error) {
 	claims := map[uint16]int{}
 	disputed := false
-	for _, a := range live {
+	for _, a := range all {
 		for _, p := range a.Spec.Ports {
 			claims[p.Host]++
 			disputed = disputed || claims[p.Host] > 1
 		}
 	}
 	if !disputed {
-		return live, nil
+		return all, nil
 	}
 	mapped := map[string][]byte{}
 	look := func(conn *nftables.Conn) (err error) { mapped, err = existing(conn, n.table.ports); return err }
 	if err := n.deletions.run(look); err != nil {
 		return nil, fmt.Errorf("network: look who has a port: %w", err)
 	}
-	settled := slices.Clone(live)
+	settled := slices.Clone(all)
 	given := map[uint16]bool{}
 	for i, a := range settled {
 		settled[i].Spec.Ports = slices.DeleteFunc(slices.Clone(a.Spec.Ports), func(p isolation.PortMap) bool {

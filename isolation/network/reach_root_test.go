@@ -203,8 +203,14 @@ func TestNothingLeavesWithThePoolsAddress(t *testing.T) {
 // node no rule against it: the container gives up its own and routes 127.0.0.1
 // to its gateway.
 func TestTheNodesLoopbackIsOutOfReach(t *testing.T) {
+	for _, access := range []bool{false, true} {
+		t.Run(fmt.Sprint("host access ", access), func(t *testing.T) { loopbackIsOutOfReach(t, access) })
+	}
+}
+
+func loopbackIsOutOfReach(t *testing.T, access bool) {
 	w := newWorld(t)
-	n := w.open(Config{Plan: testPlan("loopb"), Loopback: true})
+	n := w.open(Config{Plan: testPlan("loopb"), Loopback: true, HostAccess: access})
 	a := w.attach(n, mappedTo(0, 61001))
 	lo, err := a.link.LinkByName("lo")
 	must(t, err)

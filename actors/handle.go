@@ -256,7 +256,7 @@ func (h *handle) takeUp(c *kit.Context[handleMessage], m takenUp) {
 	h.known = true
 	h.status, h.spec = m.status, m.status.Spec
 	h.place, h.note = placementOf(h.spec), h.w.noteOf(h.spec)
-	h.takeUpJobs()
+	h.takeUpJobs(c)
 	if h.state = handleActive; h.note.State == handleWords[handleStopped] {
 		h.state = handleStopped
 	}

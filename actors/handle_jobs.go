@@ -107,9 +107,10 @@ func (h *handle) job(c *kit.Context[handleMessage], m jobMessageOfHandle) {
 
 // takeUpJobs takes what the note and PID 1 know of. How those ended that have
 // is told by the container.
-func (h *handle) takeUpJobs() {
+func (h *handle) takeUpJobs(c *kit.Context[handleMessage]) {
 	for number := range h.note.Jobs {
 		h.jobs[number] = newClientJob()
+		h.tag(c, number)
 	}
 	for _, job := range h.status.Jobs {
 		if h.jobs[job.Number] == nil {

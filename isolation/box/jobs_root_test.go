@@ -68,7 +68,8 @@ func TestAScriptIsReadFromStdinWithTheRestLeftToCommands(t *testing.T) {
 		}
 	}
 	// By the descriptor alone, and not from its beginning again.
-	if _, text := run(t, b, spec.ID, script(11, "echo once\ncat /dev/stdin\n")); !strings.HasPrefix(text, "once\ncat: /dev/stdin: Permission denied") {
+	const refused = "once\ncat: /dev/stdin: Permission denied"
+	if _, text := run(t, b, spec.ID, script(11, "echo once\ncat /dev/stdin\n")); !strings.HasPrefix(text, refused) {
 		t.Errorf("opened by name: %q", text)
 	}
 	if _, text := run(t, b, spec.ID, script(12, "echo x >&0\n")); !strings.Contains(text, "Bad file descriptor") {

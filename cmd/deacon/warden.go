@@ -43,7 +43,9 @@ and completion, or from a file, one a line.
 
 The command help lists the commands, and each explains itself with --help. What
 is nested is written --rlimits.nofile 64, elements of lists
---bind_mounts[0].src_path /tmp, from 0 on. Words are quoted as in a shell.
+--bind_mounts[0].src_path /tmp, from 0 on. Words are quoted as in a shell, and
+what was typed is kept in $XDG_STATE_HOME/deacon/warden-history
+(~/.local/state/deacon).
 
 The text commands of Warden's first version, such as "run 1j0shvimvsv ls" or
 "limit 1j0shvimvsv mem 1000000", work too: net, copy and limit are only there,

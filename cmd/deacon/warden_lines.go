@@ -9,11 +9,17 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/peterh/liner"
+
+	"github.com/deacon-agent/deacon/messaging/warden/client"
 )
 
 const wardenPrompt = "warden> "
+
+// renewMax is how long a person who typed Ctrl-C waits for the server.
+const renewMax = time.Second
 
 func ignoreEOF(err error) error {
 	if errors.Is(err, io.EOF) {
@@ -52,6 +58,9 @@ type typed struct {
 
 // next waits for a line; io.EOF is Ctrl-D, or ctx's end.
 func (l terminalLines) next(ctx context.Context) (string, error) {
+	if ctx.Err() != nil { // a prompt would change the terminal once more
+		return "", io.EOF
+	}
 	got := make(chan typed, 1)
 	go func() {
 		line, err := l.editor.Prompt(wardenPrompt)
@@ -108,8 +117,8 @@ func (w *wardenShell) converseOnTerminal(ctx context.Context) error {
 // performInterruptibly does a line, and leaves it at Ctrl-C. What the server was
 // asked it will answer, so the connection is of no use until it has: a new one
 // takes its place.
-func (w *wardenShell) performInterruptibly(ctx context.Context, interrupts <-chan os.Signal, line string) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (w *wardenShell) performInterruptibly(all context.Context, interrupts <-chan os.Signal, line string) error {
+	ctx, cancel := context.WithCancel(all)
 	defer cancel()
 	select {
 	case <-interrupts: // of before
@@ -124,8 +133,25 @@ func (w *wardenShell) performInterruptibly(ctx context.Context, interrupts <-cha
 	}()
 	err := w.performLine(ctx, line)
 	if ctx.Err() != nil && w.client != nil {
-		w.client.Close()
-		w.client = nil
+		w.renew(all)
 	}
 	return err
+}
+
+// renew changes the connection for a new one. The server must know of that
+// before the old one is closed, or it finds everybody gone and may destroy what
+// nobody knows any more: so it is asked something first.
+func (w *wardenShell) renew(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, renewMax)
+	defer cancel()
+	fresh, err := client.Dial(ctx, w.socket)
+	if err != nil {
+		w.client.Close() // the next command finds it gone, and waits for the server
+		return
+	}
+	if err := fresh.Ping(ctx); err != nil {
+		w.note("warning: the server doesn't answer: %v", err)
+	}
+	w.client.Close()
+	w.client = fresh
 }

@@ -30,6 +30,7 @@ type wardenPeer struct {
 	jobs     map[uint32]peerScript
 	last     uint32
 	made     int
+	alone    bool // all who were connected had gone
 }
 
 // peerScript is what a script does.
@@ -100,7 +101,14 @@ func (p *wardenPeer) down() {
 	p.hangUp()
 }
 
-// requests are what was heard, but for what completion asks.
+// everAlone says whether a moment ago, or before, nobody was connected.
+func (p *wardenPeer) everAlone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.alone
+}
+
+// requests are what was heard.
 func (p *wardenPeer) requests() []proto.Message {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,6 +119,7 @@ func (p *wardenPeer) serve(conn net.Conn) {
 	defer func() {
 		p.mu.Lock()
 		delete(p.open, conn)
+		p.alone = p.alone || len(p.open) == 0
 		p.mu.Unlock()
 		conn.Close()
 	}()

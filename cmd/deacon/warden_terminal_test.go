@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -260,7 +261,33 @@ func TestCtrlCLeavesACommandAndNotTheShell(t *testing.T) {
 		t.Errorf("it shows %q", screen)
 	}
 	do(t, terminal, "echo --message on", "message : on\n")
+	if p.everAlone() {
+		t.Error("the old connection was closed before there was a new one")
+	}
 	leave(t, terminal, ctrlD, 0)
+}
+
+func TestATerminationEndsTheShellAndWhatItDoes(t *testing.T) {
+	p := startWarden(t)
+	p.handles = []string{"h"}
+	for name, typed := range map[string]string{"at the prompt": "list", "in a job": "run h 'echo started; sleep 60'\r"} {
+		t.Run(name, func(t *testing.T) {
+			terminal := shellOn(t, p, t.TempDir())
+			if err := terminal.AwaitLine(wardenPrompt); err != nil {
+				t.Fatal(err)
+			}
+			terminal.Type(typed)
+			if _, err := terminal.Await("start", func(s string) bool {
+				return strings.HasSuffix(s, "list") || strings.HasSuffix(s, "\nstarted\n")
+			}); err != nil {
+				t.Fatal(err)
+			}
+			terminal.Signal(syscall.SIGTERM)
+			if code, err := terminal.Close(); code != 0 {
+				t.Errorf("it ended with %d, %v\n%s", code, err, terminal.Screen())
+			}
+		})
+	}
 }
 
 func TestAServerThatRestartsIsWaitedFor(t *testing.T) {

@@ -101,6 +101,9 @@ func (t *Terminal) Type(keys string) error {
 	return err
 }
 
+// Signal sends the program a signal.
+func (t *Terminal) Signal(signal os.Signal) error { return t.command.Process.Signal(signal) }
+
 // Screen is what there is to see, with all that scrolled away.
 func (t *Terminal) Screen() string {
 	t.mu.Lock()

@@ -230,3 +230,42 @@ func TestAnAnswerThatWasNotAskedForEndsTheConnection(t *testing.T) {
 	})
 	<-unasked.Done()
 }
+
+func BenchmarkPing(b *testing.B) {
+	path := b.TempDir() + "/s"
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for conn, err := listener.Accept(); err == nil; conn, err = listener.Accept() {
+			go serveEcho(conn)
+		}
+	}()
+	c, err := Dial(b.Context(), path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	for name, at := range map[string]int{"one": 1, "sixteen": 16} {
+		b.Run(name+" at a time", func(b *testing.B) {
+			b.SetParallelism(at)
+			if at == 1 {
+				for b.Loop() {
+					if err := c.Ping(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+				}
+				return
+			}
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := c.Ping(b.Context()); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}

@@ -162,9 +162,7 @@ func textOf(t *testing.T, path string) string {
 }
 
 func TestAnAccountThatIsMissingIsWritten(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("files can only be given to others by root")
-	}
+	below := hostStack(t)
 	layer := tree(t, map[string]string{"etc/passwd": "root:x:0:0:root:/root:/bin/sh", "etc/group": "root:x:0:\n", "home/": ""})
 	if err := os.Chmod(filepath.Join(layer, "home"), 0o711); err != nil {
 		t.Fatal(err)
@@ -182,6 +180,11 @@ func TestAnAccountThatIsMissingIsWritten(t *testing.T) {
 	if got, want := textOf(t, upper+"/etc/group"), "root:x:0:\nvcap:x:2000:\n"; got != want {
 		t.Errorf("group is %q", got)
 	}
+	// A home that is there, and vcap's, stays.
+	if upper, err = written(t, layer, below); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, upper, "etc/group 0:0 644", "etc/passwd 0:0 644")
 	// Where there is nothing at all, and where a layer hides what is below.
 	for _, layers := range [][]string{{tree(t, nil)}, {whiteout(t), hidden}, {opaqueEtc(t), hidden}} {
 		upper, err := written(t, layers...)
@@ -211,12 +214,13 @@ func opaqueEtc(t *testing.T) string {
 }
 
 func TestAnAccountThatIsThereStaysAsItIs(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("files can only be given to others by root")
-	}
-	theirs := tree(t, map[string]string{"etc/passwd": "vcap:x:1000:1000::/srv/app:/bin/sh\n", "srv/app/": ""})
-	upper, err := written(t, theirs)
+	upper, err := written(t, hostStack(t))
 	if err != nil {
+		t.Fatal(err)
+	}
+	holds(t, upper)
+	theirs := tree(t, map[string]string{"etc/passwd": "vcap:x:1000:1000::/srv/app:/bin/sh\n", "srv/app/": ""})
+	if upper, err = written(t, theirs); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, upper)

@@ -29,5 +29,5 @@
 // Drain (wire/warden.md g) takes no new client, ends at once whoever is idle or
 // waits in link, run or stream, and the others once the request under way is
 // answered. The socket's file stays behind for the successor to replace. Close
-// ends everybody, and removes the file.
+// ends everybody, and removes the file. Reset ends everybody and goes on.
 package socket

@@ -55,7 +55,8 @@ type Door struct {
 
 // Open listens on a path. A socket that was left there by a server that is no
 // more is replaced; anything else there is an error, and left alone. deliver is
-// called as doc.go says, from the first client on, maybe before Open returns.
+// called as doc.go says, from the first client on, maybe before Open returns:
+// who needs the Door to answer has deliver wait until it is there.
 func Open(c Config, deliver func(messaging.Command)) (*Door, error) {
 	l, err := listen(c)
 	if err != nil {

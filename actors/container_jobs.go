@@ -38,7 +38,8 @@ func (k *container) followJobs(c *kit.Context[containerMessage]) {
 
 func (k *container) followJob(c *kit.Context[containerMessage], number uint32) {
 	source := OutputSource{Container: k.order.id, Job: number}
-	leaf := kit.Spawn(c, jobName(number), k.w.jobKind(source, true, c.Self()), func(name string, reason error) containerMessage {
+	kind := k.w.jobKind(source, true, c.Self())
+	leaf := kit.Spawn(c, jobName(number), kind, func(name string, reason error) containerMessage {
 		return leafTold{leafForsook{name, reason}}
 	})
 	k.jobs[number] = &keptJob{leaf: leaf}

@@ -1,8 +1,6 @@
 package actors
 
 import (
-	"context"
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -104,24 +102,6 @@ func (h *handle) Up(c *kit.Context[handleMessage]) error {
 	return nil
 }
 
-// adopt asks the kernel; what a dead container was made of is on record.
-func (h *handle) adopt(ctx context.Context) (isolation.Status, error) {
-	status, gone := h.w.Kernel.Adopt(ctx, h.id)
-	if !errors.Is(gone, isolation.ErrGone) {
-		return status, gone
-	}
-	specs, err := h.w.Kernel.Containers(ctx)
-	if err != nil {
-		return status, err
-	}
-	for _, spec := range specs {
-		if spec.ID == h.id {
-			return isolation.Status{Spec: spec}, gone
-		}
-	}
-	return status, isolation.ErrUnknown
-}
-
 // Down releases nothing: the next incarnation finds all of it in the kernel.
 func (h *handle) Down(*kit.Context[handleMessage]) {}
 
@@ -157,7 +137,7 @@ func (h *handle) Receive(c *kit.Context[handleMessage], m handleMessage) error {
 		h.inspected(c, m)
 	case portReserved:
 		h.portReserved(c, m)
-	case jobMessageOfHandle:
+	case spawned, gathered, looked, streamed, forgotten:
 		h.job(c, m)
 	}
 	return nil
@@ -180,105 +160,6 @@ func (h *handle) input(c *kit.Context[handleMessage], in handleInput) bool {
 		}
 	}
 	return v != refuse
-}
-
-// reserve asks for room: of the chosen network, where one was.
-func (h *handle) reserve(c *kit.Context[handleMessage]) {
-	d := demand{instance: h.id, container: h.id}
-	if h.create.Network != "" {
-		number, err := h.w.Designer.Slot(h.create.Network)
-		if err != nil {
-			h.giveUp(err.Error())
-			return
-		}
-		d.slot = &number
-	}
-	self := c.Self()
-	h.parts.ledger.Tell(reserve{d, func(p Placement, err error) { self.Tell(roomFound{p, err}) }})
-}
-
-// begin designs the container, off the mailbox: what the client names on the
-// node is looked at.
-func (h *handle) begin(c *kit.Context[handleMessage], m roomFound) {
-	if h.known || h.place.Container != "" {
-		return
-	}
-	if m.err != nil {
-		h.giveUp(noNetworkWords(h.create.Network))
-		return
-	}
-	h.place = m.place
-	create := *h.create
-	kit.Pipe(c, "design", func(context.Context) (isolation.Spec, error) { return h.w.Designer.Container(m.place, create) },
-		func(spec isolation.Spec, err error) handleMessage { return designed{spec, err} })
-}
-
-// designed asks for the container.
-func (h *handle) designed(c *kit.Context[handleMessage], m designed) {
-	if m.err != nil {
-		h.parts.ledger.Tell(free{h.id})
-		h.giveUp(m.err.Error())
-		return
-	}
-	name, grace := h.id, h.w.Designer.Grace()
-	if h.create.Handle != nil {
-		name = *h.create.Handle
-	}
-	if h.create.Grace != nil {
-		grace = *h.create.Grace
-	}
-	h.note = newNote(name, grace)
-	h.spec = m.spec
-	h.spec.Note = h.note.encode()
-	h.order(c, containerOrder{goal: goalRun, spec: h.spec, fresh: true})
-}
-
-// giveUp ends a handle of which nothing was made.
-func (h *handle) giveUp(text string) {
-	h.state = handleDestroyed
-	h.fail(h.create.Ask, text)
-	h.parent.Tell(handleOver{h.id})
-}
-
-// takeUp goes on from what the kernel has.
-func (h *handle) takeUp(c *kit.Context[handleMessage], m takenUp) {
-	gone := errors.Is(m.err, isolation.ErrGone)
-	switch {
-	case errors.Is(m.err, isolation.ErrUnknown):
-		h.state = handleDestroyed
-		h.parent.Tell(handleOver{h.id})
-		return
-	case m.err != nil && !gone:
-		c.Log().Warn("a container can't be asked and will be again", "container", h.id, "error", m.err)
-		h.nudgeSoon(c)
-		return
-	}
-	h.known = true
-	h.status, h.spec = m.status, m.status.Spec
-	h.place, h.note = placementOf(h.spec), h.w.noteOf(h.spec)
-	h.takeUpJobs(c)
-	if h.state = handleActive; h.note.State == handleWords[handleStopped] {
-		h.state = handleStopped
-	}
-	if gone && !h.note.Taken {
-		h.initDied(c)
-	}
-	h.ready(c)
-	if h.note.Taken { // nobody waits for it any more
-		h.destroy(c)
-		return
-	}
-	h.drive(c)
-}
-
-// ready says that clients can name the container, and serves who did already.
-func (h *handle) ready(c *kit.Context[handleMessage]) {
-	h.parent.Tell(handleReady{h.id, string(h.note.Handle), h.note.Grace, h.lastJob()})
-	queue := h.queue
-	h.queue = nil
-	for _, m := range queue {
-		h.serve(c, m)
-	}
 }
 
 // order tells the containers what is wanted of this one.
@@ -348,20 +229,6 @@ func (h *handle) fact(c *kit.Context[handleMessage], f containerFact) {
 	case containerDestroyed:
 		h.gone(c)
 	case containerDone, healthy, unhealthy:
-	}
-}
-
-// active takes the container up that was just made.
-func (h *handle) active(c *kit.Context[handleMessage], status isolation.Status) {
-	if h.known {
-		return
-	}
-	h.known, h.status = true, status
-	h.input(c, inReady)
-	h.ready(c)
-	h.answer(h.create.Ask, messaging.ContainerCreated{Handle: string(h.note.Handle)})
-	if h.take {
-		h.destroy(c)
 	}
 }
 

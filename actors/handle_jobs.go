@@ -33,12 +33,6 @@ func (j *clientJob) status(exceeded bool) uint32 {
 	return uint32(j.exit.Code)
 }
 
-// jobMessageOfHandle is what concerns one job.
-type jobMessageOfHandle interface {
-	handleMessage
-	number() uint32
-}
-
 type (
 	spawned struct {
 		ask  messaging.Ask
@@ -82,13 +76,8 @@ func (streamed) handle()  {}
 func (looked) handle()    {}
 func (forgotten) handle() {}
 
-func (m spawned) number() uint32   { return m.id }
-func (m gathered) number() uint32  { return m.id }
-func (m streamed) number() uint32  { return m.id }
-func (m looked) number() uint32    { return m.id }
-func (m forgotten) number() uint32 { return m.id }
-
-func (h *handle) job(c *kit.Context[handleMessage], m jobMessageOfHandle) {
+// job takes what concerns one job.
+func (h *handle) job(c *kit.Context[handleMessage], m handleMessage) {
 	switch m := m.(type) {
 	case spawned:
 		h.spawned(c, m)
@@ -98,6 +87,7 @@ func (h *handle) job(c *kit.Context[handleMessage], m jobMessageOfHandle) {
 		h.looked(c, m)
 	case streamed:
 		h.streamed(c, m)
+	default:
 	case forgotten:
 		if m.err != nil {
 			c.Log().Warn("what a job left can't be removed", "container", h.id, "job", m.id, "error", m.err)
@@ -148,7 +138,16 @@ func (h *handle) read() bool {
 	return true
 }
 
-func (h *handle) spawn(c *kit.Context[handleMessage], ask messaging.Ask, id uint32, script messaging.Script, link bool) {
+// wish is a job that a client wants.
+type wish struct {
+	ask    messaging.Ask
+	id     uint32
+	script messaging.Script
+	link   bool // and all of its output
+}
+
+func (h *handle) spawn(c *kit.Context[handleMessage], w wish) {
+	ask, id, script := w.ask, w.id, w.script
 	if h.container.IsZero() {
 		h.fail(ask, helperFailed)
 		return
@@ -157,7 +156,9 @@ func (h *handle) spawn(c *kit.Context[handleMessage], ask messaging.Ask, id uint
 	h.note.Jobs[id] = jobNote{Discard: script.Discard, Tag: script.LogTag}
 	h.keep(c)
 	self := c.Self()
-	h.container.Tell(startJob{h.w.Designer.Job(id, script), func(err error) { self.Tell(spawned{ask, id, link, err}) }})
+	h.container.Tell(startJob{h.w.Designer.Job(id, script), func(err error) {
+		self.Tell(spawned{ask, id, w.link, err})
+	}})
 }
 
 func (h *handle) spawned(c *kit.Context[handleMessage], m spawned) {
@@ -177,6 +178,8 @@ func (h *handle) spawned(c *kit.Context[handleMessage], m spawned) {
 	h.answer(m.ask, messaging.JobSpawned{Job: m.id})
 }
 
+func (h *handle) written(id uint32, job *clientJob) Written { return Written{h.id, id, job.ended} }
+
 // tag has what a job writes sent to the machine's log too, where it was asked for.
 func (h *handle) tag(c *kit.Context[handleMessage], id uint32) {
 	tag, job := h.note.Jobs[id].Tag, h.jobs[id]
@@ -184,7 +187,7 @@ func (h *handle) tag(c *kit.Context[handleMessage], id uint32) {
 		return
 	}
 	kit.Pipe(c, "tag", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, h.w.Transcripts.Tag(ctx, h.id, id, tag, job.ended)
+		return struct{}{}, h.w.Transcripts.Tag(ctx, h.written(id, job), tag)
 	}, func(_ struct{}, err error) handleMessage { return forgotten{id, err} })
 }
 
@@ -208,8 +211,9 @@ func (h *handle) letGo(c *kit.Context[handleMessage], id uint32, job *clientJob)
 	delete(h.note.Jobs, id)
 	h.keep(c)
 	h.container.Tell(forgetJob{id})
-	kit.Pipe(c, "forget", func(ctx context.Context) (struct{}, error) { return struct{}{}, h.w.Live.Forget(ctx, h.id, id) },
-		func(_ struct{}, err error) handleMessage { return forgotten{id, err} })
+	kit.Pipe(c, "forget", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, h.w.Live.Forget(ctx, h.id, id)
+	}, func(_ struct{}, err error) handleMessage { return forgotten{id, err} })
 }
 
 // linkable finds a job that nobody has linked.
@@ -230,6 +234,7 @@ func (h *handle) link(c *kit.Context[handleMessage], ask messaging.Ask, id uint3
 		return
 	}
 	t, most, discard := h.w.Transcripts, h.w.Designer.OutputMax(), h.note.Jobs[id].Discard
+	written := h.written(id, job)
 	kit.Pipe(c, "link", func(ctx context.Context) (g gathered, err error) {
 		if discard {
 			select {
@@ -238,8 +243,8 @@ func (h *handle) link(c *kit.Context[handleMessage], ask messaging.Ask, id uint3
 				return g, ctx.Err()
 			}
 		} else {
-			if _, err = t.Exceeds(ctx, h.id, id, most, job.ended); err == nil {
-				g.stdout, g.stderr, g.exceeded, err = t.Gather(ctx, h.id, id, most)
+			if _, err = t.Exceeds(ctx, written, most); err == nil {
+				g.stdout, g.stderr, g.exceeded, err = t.Gather(written, most)
 			}
 			if err != nil {
 				return g, err
@@ -292,7 +297,7 @@ func (h *handle) looked(c *kit.Context[handleMessage], m looked) {
 		return
 	}
 	job, info, most := h.jobs[m.id], h.info(m.stats), h.w.Designer.OutputMax()
-	discard := h.note.Jobs[m.id].Discard
+	discard, written := h.note.Jobs[m.id].Discard, h.written(m.id, job)
 	kit.Pipe(c, "stream", func(ctx context.Context) (struct{}, error) {
 		if discard {
 			select {
@@ -302,7 +307,7 @@ func (h *handle) looked(c *kit.Context[handleMessage], m looked) {
 			return struct{}{}, ctx.Err()
 		}
 		read := int64(0)
-		return struct{}{}, h.w.Transcripts.Follow(ctx, h.id, m.id, job.ended, func(stream string, data []byte) error {
+		return struct{}{}, h.w.Transcripts.Follow(ctx, written, func(stream string, data []byte) error {
 			if read += int64(len(data)); read > most {
 				return errTooMuch
 			}

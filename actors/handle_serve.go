@@ -39,9 +39,9 @@ func (h *handle) serve(c *kit.Context[handleMessage], m clientWants) {
 		kit.Pipe(c, "inspect", func(ctx context.Context) (isolation.Stats, error) { return h.w.Live.Stats(ctx, h.id) },
 			func(s isolation.Stats, err error) handleMessage { return inspected{ask, s, err} })
 	case messaging.SpawnJob:
-		h.spawn(c, ask, m.job, w.Script, false)
+		h.spawn(c, wish{ask, m.job, w.Script, false})
 	case messaging.RunJob:
-		h.spawn(c, ask, m.job, w.Script, true)
+		h.spawn(c, wish{ask, m.job, w.Script, true})
 	case messaging.LinkJob:
 		h.link(c, ask, w.Job)
 	case messaging.StreamJob:
@@ -175,6 +175,10 @@ func (h *handle) alter(c *kit.Context[handleMessage], command messaging.Containe
 			return messaging.CPULimited{Shares: limits.CPUShares}, err
 		})
 	case messaging.LimitDisk:
+		if !h.w.Designer.DiskQuota() {
+			h.answer(w.Ask, messaging.DiskLimited{})
+			return
+		}
 		h.do(c, w.Ask, "limit disk", func(ctx context.Context) (messaging.Answer, error) {
 			limits, err := live.Limit(ctx, id, isolation.LimitChange{
 				DiskBytes: scaled(w.Blocks, 1024), DiskInodes: scaled(w.Inodes, 1),

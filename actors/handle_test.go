@@ -223,7 +223,9 @@ func TestAContainerOutlivesItsClientsByItsGraceTime(t *testing.T) {
 		s.begin()
 		c := s.connect(1)
 		grace := 10 * time.Second
-		handle := c.ask(func(a messaging.Ask) messaging.Command { return messaging.CreateContainer{Ask: a, Grace: &grace} }).(messaging.ContainerCreated).Handle
+		handle := c.ask(func(a messaging.Ask) messaging.Command {
+			return messaging.CreateContainer{Ask: a, Grace: &grace}
+		}).(messaging.ContainerCreated).Handle
 		bystander := s.connect(2)
 		c.leave()
 		pass(time.Minute)

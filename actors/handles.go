@@ -207,6 +207,7 @@ func (s *handles) command(c *kit.Context[handlesMessage], command messaging.Comm
 		s.create(c, m)
 	case messaging.ContainerCommand:
 		s.pass(m)
+	default: // is for the instances
 	}
 }
 

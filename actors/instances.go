@@ -164,6 +164,7 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 		kit.Pipe(c, "tail", func(ctx context.Context) ([]messaging.LogLine, error) {
 			return s.w.Output.Tail(ctx, m.Application, m.Index, m.Lines)
 		}, func(lines []messaging.LogLine, err error) instancesMessage { return tailed{m.ReplyTo, lines, err} })
+	default: // is for the handles
 	}
 }
 

@@ -70,15 +70,22 @@ type Live interface {
 // Transcripts reads what jobs wrote, byte by byte.
 type Transcripts interface {
 	// Follow hands over what a job wrote and writes, from its beginning, until
-	// done is closed and nothing is left.
-	Follow(ctx context.Context, id string, job uint32, done <-chan struct{}, take func(stream string, data []byte) error) error
+	// it has ended and nothing is left.
+	Follow(ctx context.Context, w Written, take func(stream string, data []byte) error) error
 	// Exceeds returns once the job wrote more than most to both streams
-	// together, or done is closed.
-	Exceeds(ctx context.Context, id string, job uint32, most int64, done <-chan struct{}) (bool, error)
+	// together, or has ended.
+	Exceeds(ctx context.Context, w Written, most int64) (bool, error)
 	// Gather returns what the job wrote, and whether it was more than most.
-	Gather(ctx context.Context, id string, job uint32, most int64) (stdout, stderr []byte, exceeded bool, err error)
+	Gather(w Written, most int64) (stdout, stderr []byte, exceeded bool, err error)
 	// Tag sends what a job writes to the machine's log, as Follow.
-	Tag(ctx context.Context, id string, job uint32, tag string, done <-chan struct{}) error
+	Tag(ctx context.Context, w Written, tag string) error
+}
+
+// Written says whose output it is, and when there is no more of it.
+type Written struct {
+	Container string
+	Job       uint32
+	Ended     <-chan struct{} // closed when the job has
 }
 
 // Clients are the connections of Warden's door.
@@ -102,6 +109,8 @@ type Designer interface {
 	Slot(network string) (uint32, error)
 	// OutputMax is how much a job may write before its reading ends.
 	OutputMax() int64
+	// DiskQuota says whether limits on disk are anything but words.
+	DiskQuota() bool
 	// Grace is how long a container without clients stays; negative: for ever.
 	Grace() time.Duration
 }

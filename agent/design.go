@@ -205,6 +205,9 @@ func (d *Designer) Egress(m messaging.AllowEgress) (isolation.EgressRule, error)
 // OutputMax is the limit on a job's output.
 func (d *Designer) OutputMax() int64 { return d.config.Warden.JobOutputLimit }
 
+// DiskQuota is as configured.
+func (d *Designer) DiskQuota() bool { return d.config.Warden.DiskQuota }
+
 // Grace is the configured grace time.
 func (d *Designer) Grace() time.Duration {
 	if d.config.Warden.Grace == nil {

@@ -64,28 +64,25 @@ type transcripts struct {
 
 var _ actors.Transcripts = transcripts{}
 
-func (t transcripts) files(id string, job uint32, done <-chan struct{}) output.Files {
-	return output.Files{Dir: t.folder(id, job), Done: done}
+func (t transcripts) files(w actors.Written) output.Files {
+	return output.Files{Dir: t.folder(w.Container, w.Job), Done: w.Ended}
 }
 
-func (t transcripts) Follow(ctx context.Context, id string, job uint32, done <-chan struct{},
-	take func(stream string, data []byte) error) error {
-	return t.follower.FollowRaw(ctx, t.files(id, job, done), take)
+func (t transcripts) Follow(ctx context.Context, w actors.Written, take func(stream string, data []byte) error) error {
+	return t.follower.FollowRaw(ctx, t.files(w), take)
 }
 
-func (t transcripts) Exceeds(ctx context.Context, id string, job uint32, most int64, done <-chan struct{}) (bool, error) {
-	return t.follower.Exceeds(ctx, t.files(id, job, done), most)
+func (t transcripts) Exceeds(ctx context.Context, w actors.Written, most int64) (bool, error) {
+	return t.follower.Exceeds(ctx, t.files(w), most)
 }
 
-func (t transcripts) Gather(_ context.Context, id string, job uint32, most int64) (
-	stdout, stderr []byte, exceeded bool, err error,
-) {
-	return output.Gather(t.folder(id, job), most)
+func (t transcripts) Gather(w actors.Written, most int64) (stdout, stderr []byte, exceeded bool, err error) {
+	return output.Gather(t.folder(w.Container, w.Job), most)
 }
 
 // Tag sends each line, in the priority of its stream.
-func (t transcripts) Tag(ctx context.Context, id string, job uint32, tag string, done <-chan struct{}) error {
-	return t.follower.Follow(ctx, t.files(id, job, done), func(lines []output.Line) error {
+func (t transcripts) Tag(ctx context.Context, w actors.Written, tag string) error {
+	return t.follower.Follow(ctx, t.files(w), func(lines []output.Line) error {
 		for _, line := range lines {
 			severity := syslog.Info
 			if line.Stream == "stderr" {

@@ -214,14 +214,16 @@ func (r *report) printDoor(w io.Writer) {
 		{"Warden's door", "p50 ms", "p99 ms", "processes the original forked"},
 		{"create", decimal(millis(d.Create.p50())), decimal(millis(d.Create.p99())), processes("create")},
 		{"create, the box alone", decimal(millis(d.BoxCreate.p50())), decimal(millis(d.BoxCreate.p99())), ""},
-		{"run /bin/true in a running container", decimal(millis(d.Run.p50())), decimal(millis(d.Run.p99())), processes("run true")},
+		{"run /bin/true in a running container",
+			decimal(millis(d.Run.p50())), decimal(millis(d.Run.p99())), processes("run true")},
 		{"destroy", decimal(millis(d.Destroy.p50())), decimal(millis(d.Destroy.p99())), processes("destroy")},
 	})
 	fmt.Fprintf(w, "ping: %.0f a second one after the other, %.0f pipelined (processes: %d)\n",
 		d.PingsAlone, d.Pings, forked["ping"])
 	fmt.Fprintf(w, "stream of %d MiB: %.0f MB/s (processes: %d)\n", streamBytes>>20, d.StreamMBps, forked["stream"])
-	fmt.Fprintf(w, "%d created over %d connections: %s ms (processes: %d); %d destroyed at once: %s ms (processes: %d)\n\n",
-		wardenMany, wardenClients, decimal(millis(d.CreateMany)), wardenMany*forked["create"],
+	fmt.Fprintf(w, "%d created over %d connections: %s ms (processes: %d); "+
+		"%d destroyed at once: %s ms (processes: %d)\n\n", wardenMany, wardenClients,
+		decimal(millis(d.CreateMany)), wardenMany*forked["create"],
 		wardenMany, decimal(millis(d.EndMany)), wardenMany*forked["destroy"])
 }
 

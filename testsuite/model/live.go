@@ -123,7 +123,9 @@ func (k *Kernel) Note(_ context.Context, id string, note json.RawMessage) error 
 }
 
 // Limit keeps the limits.
-func (k *Kernel) Limit(_ context.Context, id string, change isolation.LimitChange) (limits isolation.Limits, err error) {
+func (k *Kernel) Limit(_ context.Context, id string, change isolation.LimitChange) (
+	limits isolation.Limits, err error,
+) {
 	err = k.amend("limit", id, func(s *isolation.Spec) {
 		if change.MemoryBytes != nil {
 			s.Limits.MemoryBytes = *change.MemoryBytes
@@ -204,33 +206,32 @@ func (t Transcripts) words(id string, job uint32) []byte {
 }
 
 // Follow hands the words over and waits for the end.
-func (t Transcripts) Follow(ctx context.Context, id string, job uint32, done <-chan struct{},
-	take func(string, []byte) error) error {
-	if words := t.words(id, job); words != nil {
+func (t Transcripts) Follow(ctx context.Context, w actors.Written, take func(string, []byte) error) error {
+	if words := t.words(w.Container, w.Job); words != nil {
 		if err := take("stdout", words); err != nil {
 			return err
 		}
 	}
-	return wait(ctx, done)
+	return wait(ctx, w.Ended)
 }
 
 // Exceeds compares the number of words' bytes.
-func (t Transcripts) Exceeds(ctx context.Context, id string, job uint32, max int64, done <-chan struct{}) (bool, error) {
-	if int64(len(t.words(id, job))) > max {
+func (t Transcripts) Exceeds(ctx context.Context, w actors.Written, most int64) (bool, error) {
+	if int64(len(t.words(w.Container, w.Job))) > most {
 		return true, nil
 	}
-	return false, wait(ctx, done)
+	return false, wait(ctx, w.Ended)
 }
 
 // Gather returns the words.
-func (t Transcripts) Gather(_ context.Context, id string, job uint32, max int64) ([]byte, []byte, bool, error) {
-	words := t.words(id, job)
-	return words, nil, int64(len(words)) > max, nil
+func (t Transcripts) Gather(w actors.Written, most int64) ([]byte, []byte, bool, error) {
+	words := t.words(w.Container, w.Job)
+	return words, nil, int64(len(words)) > most, nil
 }
 
 // Tag waits for the end.
-func (t Transcripts) Tag(ctx context.Context, _ string, _ uint32, _ string, done <-chan struct{}) error {
-	return wait(ctx, done)
+func (t Transcripts) Tag(ctx context.Context, w actors.Written, _ string) error {
+	return wait(ctx, w.Ended)
 }
 
 func wait(ctx context.Context, done <-chan struct{}) error {
@@ -287,6 +288,9 @@ func (Designer) Slot(network string) (uint32, error) {
 
 // OutputMax is short.
 func (Designer) OutputMax() int64 { return 100 }
+
+// DiskQuota is there.
+func (Designer) DiskQuota() bool { return true }
 
 // Grace is five minutes.
 func (Designer) Grace() time.Duration { return 5 * time.Minute }

@@ -17,27 +17,29 @@ var mayImport = map[string][]string{
 	"cmd/deacon-init": {
 		"isolation/initproto", "isolation/record", "isolation/guard", "isolation/rootfs",
 	},
-	"agent":            {"agent/legacy", "actors/*", "messaging/*", "isolation/*", "staging"},
-	"actors":           {"actors/kit", "messaging", "isolation", "isolation/slot"},
-	"messaging/bus":    {"messaging", "messaging/dea", "messaging/warden"},
-	"messaging/socket": {"messaging", "messaging/dea", "messaging/warden"},
-	"messaging/dea":    {"messaging"},
-	"messaging/warden": {"messaging", "messaging/warden/protocol"},
-	"isolation/box":    {"isolation/*"},
-	"isolation":        {},
+	"agent":                   {"agent/legacy", "actors/*", "messaging/*", "isolation/*", "staging"},
+	"actors":                  {"actors/kit", "messaging", "isolation", "isolation/slot"},
+	"messaging/bus":           {"messaging", "messaging/dea", "messaging/warden"},
+	"messaging/socket":        {"messaging", "messaging/dea", "messaging/warden"},
+	"messaging/dea":           {"messaging"},
+	"messaging/warden":        {"messaging", "messaging/warden/protocol"},
+	"messaging/warden/client": {"messaging/warden", "messaging/warden/protocol"},
+	"isolation/box":           {"isolation/*"},
+	"isolation":               {},
 }
 
 // importExceptions go beyond the table, sideways and never upwards.
 var importExceptions = exceptions{
-	"cmd/deacon > cmd/deacon/devnats":            "the embedded NATS server of deacon dev, its own package to keep the import in one place",
-	"cmd/deacon > staging":                       "deacon run makes a folder a droplet, as a stager would; that is staging.Seal",
-	"cmd/deacon-init > isolation/packet":         "datagrams with descriptors: what initproto's messages travel in",
-	"isolation/initclient > isolation/initproto": "the agent's end of the protocol with PID 1",
-	"isolation/initclient > isolation/packet":    "the same transport as PID 1's",
-	"isolation/launcher > isolation/initproto":   "the agent's end of the protocol with the launcher",
-	"isolation/launcher > isolation/packet":      "the same transport as the launcher's",
-	"isolation/network > isolation/slot":         "names and addresses follow from the slot, and only slot knows how",
-	"isolation/output > isolation/record":        "how far lines were taken is a record like any other",
+	"cmd/deacon > cmd/deacon/devnats":             "the embedded NATS server of deacon dev, its own package to keep the import in one place",
+	"cmd/deacon > staging":                        "deacon run makes a folder a droplet, as a stager would; that is staging.Seal",
+	"cmd/deacon-init > isolation/packet":          "datagrams with descriptors: what initproto's messages travel in",
+	"cmd/deacon-init > cmd/deacon-init/inherited": "limits that every job starts from, a package of its own because it acts before main does",
+	"isolation/initclient > isolation/initproto":  "the agent's end of the protocol with PID 1",
+	"isolation/initclient > isolation/packet":     "the same transport as PID 1's",
+	"isolation/launcher > isolation/initproto":    "the agent's end of the protocol with the launcher",
+	"isolation/launcher > isolation/packet":       "the same transport as the launcher's",
+	"isolation/network > isolation/slot":          "names and addresses follow from the slot, and only slot knows how",
+	"isolation/output > isolation/record":         "how far lines were taken is a record like any other",
 }
 
 // mustStayPure may import the standard library only: initproto is part of every

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -40,6 +41,7 @@ type devOptions struct {
 	natsPort int
 	config   string
 	take     string
+	warden   string
 }
 
 func newDev(s *session) *cobra.Command {
@@ -56,8 +58,12 @@ NATS listens on port 4222, where every other command of deacon looks first; if
 that is taken it takes another port and says which. A dev node and an installed
 node can run side by side.
 
+With --warden it listens on a unix socket for clients of Warden's as well, among
+them "deacon warden". Only root can connect, unless the configuration says else.
+
 It needs root.`,
-		Example: exampleText("sudo deacon dev", "sudo deacon dev --nats-port 4333"),
+		Example: exampleText("sudo deacon dev", "sudo deacon dev --nats-port 4333",
+			"sudo deacon dev --warden /tmp/warden.sock"),
 		GroupID: groupNode,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return s.dev(cmd.Context(), o) },
@@ -66,11 +72,13 @@ It needs root.`,
 	flags.IntVar(&o.natsPort, "nats-port", 0, "port for NATS; 0: 4222, or another if that is taken")
 	flags.StringVarP(&o.config, "config", "c", "", "configuration to start from; its nats and node.state are not used")
 	flags.StringVar(&o.take, "take", "", "take over the folder of a deacon dev that was killed, and clear it up")
+	flags.StringVar(&o.warden, "warden", "",
+		"path of a socket to make for Warden's clients; left out: the configuration's, or none")
 	return cmd
 }
 
 func (s *session) dev(ctx context.Context, o devOptions) (err error) {
-	config, err := s.devConfig(o.config)
+	config, err := s.devConfig(o)
 	if err != nil {
 		return err
 	}
@@ -109,23 +117,36 @@ func (s *session) dev(ctx context.Context, o devOptions) (err error) {
 	defer stop()
 	return agent.Run(context.WithoutCancel(ctx), config, agent.Options{
 		Log: agent.NewLog(config.Log, os.Stderr), Signals: signals,
-		Ready: func(r agent.Ready) { s.greet(r, server.URL(), folder) },
+		Ready: func(r agent.Ready) { s.greet(r, server.URL(), folder, config.Warden) },
 	})
 }
 
-func (s *session) devConfig(file string) (agent.Config, error) {
+func (s *session) devConfig(o devOptions) (agent.Config, error) {
 	config := agent.DefaultConfig()
 	config.Node.UIDBase = devUIDBase
 	config.Network.Pool = devPool
 	config.Network.PortFirst, config.Network.PortLast = devPortFirst, devPortLast
 	config.Intervals.Advertise = devAdvertise
-	if file != "" {
+	if o.config != "" {
 		var err error
-		if config, err = s.loadConfig(file); err != nil {
+		if config, err = s.loadConfig(o.config); err != nil {
 			return config, err
 		}
 	}
 	config.Node.OnTerm = agent.Shutdown
+	if o.warden == "" {
+		return config, nil
+	}
+	socket, err := filepath.Abs(o.warden)
+	if err != nil {
+		return config, err
+	}
+	if config.Warden == nil {
+		w := agent.DefaultWarden()
+		w.Rootfs = config.Stacks[0]
+		config.Warden = &w
+	}
+	config.Warden.Socket = socket
 	return config, nil
 }
 
@@ -210,13 +231,18 @@ func discard(folder string) error {
 }
 
 // greet says where the node is and what can be typed next.
-func (s *session) greet(r agent.Ready, url, folder string) {
+func (s *session) greet(r agent.Ready, url, folder string, w *agent.Warden) {
+	socket := ""
+	if w != nil {
+		socket = w.Socket
+	}
 	if s.json {
 		json.NewEncoder(s.out).Encode(struct {
 			Node   string `json:"node"`
 			NATS   string `json:"nats"`
 			Folder string `json:"folder"`
-		}{r.NodeID, url, folder})
+			Warden string `json:"warden,omitempty"`
+		}{r.NodeID, url, folder, socket})
 		return
 	}
 	self := os.Args[0]
@@ -224,6 +250,21 @@ func (s *session) greet(r agent.Ready, url, folder string) {
 	if url != defaultNATS {
 		fmt.Fprintf(s.out, "    export %s=%s\n", natsEnv, url)
 	}
-	fmt.Fprintf(s.out, "    %s run -- python3 -m http.server '$PORT'\n    %s ps\n\n", self, self)
-	fmt.Fprintln(s.out, "Ctrl-C stops every application and leaves nothing behind.")
+	fmt.Fprintf(s.out, "    %s run -- python3 -m http.server '$PORT'\n    %s ps\n", self, self)
+	if socket != "" {
+		fmt.Fprintf(s.out, "    %s\n", wardenLine(self, socket, w.Mode))
+	}
+	fmt.Fprintln(s.out, "\nCtrl-C stops every application and leaves nothing behind.")
+}
+
+// wardenLine is how the shell is started that uses the socket.
+func wardenLine(self, socket string, mode fs.FileMode) string {
+	line := self + " warden"
+	if socket != defaultWarden {
+		line += " --socket " + quoteWord(socket)
+	}
+	if mode&0o002 == 0 {
+		line = "sudo " + line
+	}
+	return line
 }

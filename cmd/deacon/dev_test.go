@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/agent"
 )
 
 func TestAnAbandonedDevFolderIsOneWhoseLockNobodyHolds(t *testing.T) {
@@ -98,4 +101,50 @@ func TestTwoDevNodesDoNotShareANetwork(t *testing.T) {
 		t.Fatal("after the first has ended:", err)
 	}
 	again.Close()
+}
+
+func TestADevNodeServesWardensClientsWhereItIsTold(t *testing.T) {
+	s := &session{out: io.Discard, errs: io.Discard}
+	t.Chdir(t.TempDir())
+	file := filepath.Join(t.TempDir(), "config.hcl")
+	const block = "warden {\n  socket = \"/run/w.sock\"\n  mode = \"0700\"\n}\n"
+	if err := os.WriteFile(file, []byte(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		options      devOptions
+		socket, line string
+	}{
+		"nowhere":     {},
+		"by the flag": {devOptions{warden: "/tmp/warden.sock"}, "/tmp/warden.sock", "sudo deacon warden"},
+		"by the configuration": {
+			devOptions{config: file}, "/run/w.sock", "sudo deacon warden --socket /run/w.sock",
+		},
+		"by the flag, which wins": {
+			devOptions{config: file, warden: "x"}, here + "/x", "sudo deacon warden --socket " + here + "/x",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config, err := s.devConfig(test.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.socket == "" {
+				if config.Warden != nil {
+					t.Errorf("got %+v", config.Warden)
+				}
+				return
+			}
+			if config.Warden.Socket != test.socket || config.Warden.Rootfs.Name != agent.HostStack {
+				t.Errorf("got %+v", config.Warden)
+			}
+			if got := wardenLine("deacon", config.Warden.Socket, config.Warden.Mode); got != test.line {
+				t.Errorf("the hint is %q, want %q", got, test.line)
+			}
+		})
+	}
 }

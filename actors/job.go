@@ -57,6 +57,9 @@ func (j *job) Up(c *kit.Context[jobMessage]) error {
 func (j *job) Receive(c *kit.Context[jobMessage], m jobMessage) error {
 	switch m := m.(type) {
 	case waited:
+		if errors.Is(m.err, isolation.ErrNoJob) { // its owner knows of it, and PID 1 never ran it
+			m.exit, m.err = isolation.Exit{Job: j.source.Job, Code: -1, Lost: true}, nil
+		}
 		if m.err != nil {
 			return m.err
 		}

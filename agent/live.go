@@ -22,10 +22,11 @@ var _ actors.Live = live{}
 
 // Spawn adds what only the container's own list of users says.
 func (l live) Spawn(ctx context.Context, id string, job isolation.Job) error {
-	_, _, home, err := l.Account(ctx, id, job.User.Name)
+	uid, gid, home, err := l.Account(ctx, id, job.User.Name)
 	if err != nil {
 		return err
 	}
+	job.User = isolation.User{UID: uid, GID: gid}
 	job.Dir, job.Env = home, append([]string{"HOME=" + home}, job.Env...)
 	return l.Box.Spawn(ctx, id, job)
 }

@@ -30,7 +30,8 @@ type wardenPeer struct {
 	jobs     map[uint32]peerScript
 	last     uint32
 	made     int
-	alone    bool // all who were connected had gone
+	memory   uint64 // the last limit
+	alone    bool   // all who were connected had gone
 }
 
 // peerScript is what a script does.
@@ -43,6 +44,7 @@ type peerScript struct {
 
 var peerScripts = map[string]peerScript{
 	"true":                                {},
+	"cat /tmp/copied":                     {out: "copied text\n"},
 	"echo hello; echo oops >&2; exit 7":   {out: "hello\n", err: "oops\n", status: 7},
 	"echo $((6*7)); exit 3":               {out: "42\n", status: 3},
 	"echo started; sleep 60":              {out: "started\n", hangs: true},
@@ -57,7 +59,7 @@ func startWarden(t *testing.T) *wardenPeer {
 	t.Helper()
 	p := &wardenPeer{
 		t: t, path: filepath.Join(t.TempDir(), "warden.sock"), open: map[net.Conn]bool{},
-		stopped: map[string]bool{}, jobs: map[uint32]peerScript{},
+		stopped: map[string]bool{}, jobs: map[uint32]peerScript{}, memory: 9223372036854771712,
 	}
 	p.listen()
 	t.Cleanup(p.down)
@@ -201,8 +203,21 @@ func (p *wardenPeer) answer(request proto.Message) (proto.Message, error) {
 		return p.link(r)
 	case *protocol.NetInRequest:
 		return &protocol.NetInResponse{HostPort: new(uint32(61001)), ContainerPort: new(uint32(8080))}, nil
+	case *protocol.NetOutRequest:
+		return &protocol.NetOutResponse{}, nil
+	case *protocol.CopyInRequest:
+		return &protocol.CopyInResponse{}, nil
+	case *protocol.CopyOutRequest:
+		return &protocol.CopyOutResponse{}, nil
+	case *protocol.LimitDiskRequest:
+		return &protocol.LimitDiskResponse{Block: new(r.GetByte() / 1024), Byte: r.Byte}, nil
+	case *protocol.LimitBandwidthRequest:
+		return &protocol.LimitBandwidthResponse{Rate: r.Rate, Burst: r.Burst}, nil
 	case *protocol.LimitMemoryRequest:
-		return &protocol.LimitMemoryResponse{LimitInBytes: new(uint64(9223372036854771712))}, nil
+		if r.LimitInBytes != nil {
+			p.memory = r.GetLimitInBytes()
+		}
+		return &protocol.LimitMemoryResponse{LimitInBytes: new(p.memory)}, nil
 	default:
 		return nil, fmt.Errorf("command exited with failure")
 	}

@@ -70,6 +70,25 @@ func TestTheConversationOfTheOldIntroductions(t *testing.T) {
 	}
 }
 
+func TestTheConversationInTextCommands(t *testing.T) {
+	p := startWarden(t)
+	state := "XDG_STATE_HOME=" + t.TempDir()
+	got, err := wardentty.TextSession("deacon", p.path, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != wardentty.TextGolden {
+		t.Errorf("got:\n%s\nwant:\n%s", got, wardentty.TextGolden)
+	}
+	p.handles = []string{"h"}
+	terminal := shellOn(t, p, t.TempDir()) // without --v1
+	do(t, terminal, "limit h disk 2048", "2048\n")
+	do(t, terminal, "ping", "")
+	do(t, terminal, "fly h", "there is no command \"fly\"\n  see help\n")
+	do(t, terminal, "link h", "usage: link HANDLE JOB\n")
+	leave(t, terminal, ctrlD, 0)
+}
+
 // TestEveryCommandExplainsItself shows the help of all commands in a terminal,
 // as wardenhelp.golden has it. When that changed: read the difference, and
 // rename the file that the test leaves beside it.

@@ -61,7 +61,8 @@ func TestOneCommandEndsWithItsStatus(t *testing.T) {
 		{[]string{"stream", "--handle", "h", "--job_id", "5"}, ended{exitFailed, "", "deacon: no such job\n"}},
 		{[]string{"net_in", "--handle", "h"}, ended{0, "host_port : 61001\ncontainer_port : 8080\n", ""}},
 		{[]string{"limit_memory", "--handle", "h"}, ended{0, "limit_in_bytes : 9223372036854771712\n", ""}},
-		{[]string{"copy_in", "--handle", "h", "--src_path", "/a", "--dst_path", "/b"}, ended{exitFailed, "", "command exited with failure"}},
+		{[]string{"copy_in", "--handle", "h", "--src_path", "/a", "--dst_path", "/b"}, ended{0, "", ""}},
+		{[]string{"limit_cpu", "--handle", "h"}, ended{exitFailed, "", "deacon: command exited with failure\n"}}, // by this peer
 		{[]string{"destroy", "--handle", "h"}, ended{0, "", ""}},
 		{[]string{"info", "--handle", "h"}, ended{exitFailed, "", "deacon: unknown handle\n"}},
 		{[]string{"fly"}, ended{exitUsage, "", `there is no command "fly"`}},

@@ -5,7 +5,8 @@
 //	Start    runs a program in a terminal of its own
 //	Session  has the conversation of Warden's old introductions in one: list,
 //	         stop, destroy, create, info, spawn, link
-//	Golden   is what Session returns, whoever is behind the socket
+//	         (TextSession in the text commands of Warden's first version)
+//	Golden   is what Session returns, whoever is behind the socket (TextGolden)
 //
 // It needs no root, and imports nothing of ours.
 package wardentty

@@ -3,7 +3,9 @@ package wardentty
 import (
 	_ "embed"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -14,6 +16,11 @@ const prompt = "warden> "
 //
 //go:embed session.golden
 var Golden string
+
+// TextGolden is the transcript that TextSession returns.
+//
+//go:embed textsession.golden
+var TextGolden string
 
 // Session has the conversation of Warden's old introductions with whoever is
 // behind the socket, and returns its transcript. There must be no containers
@@ -36,17 +43,28 @@ func Session(deacon, socket string, env ...string) (transcript string, err error
 	}
 	s := session{terminal: t, names: []string{first, "FIRST"}}
 	s.converse(first)
-	t.Type("\x04") // Ctrl-D
-	code, err := t.Close()
-	switch {
-	case s.err != nil:
-		return s.transcript.String(), s.err
-	case err != nil:
-		return s.transcript.String(), err
-	case code != 0:
-		return s.transcript.String(), fmt.Errorf("wardentty: the shell ended with %d", code)
+	return s.leave()
+}
+
+// TextSession is a conversation in the first version's text commands, with all
+// their forms but "limit H disk", which depends on the node's disk. There must
+// be no containers before, and there are none afterwards.
+func TextSession(deacon, socket string, env ...string) (transcript string, err error) {
+	folder, err := os.MkdirTemp("", "dcn-tty-")
+	if err != nil {
+		return "", fmt.Errorf("wardentty: make a folder to copy from: %w", err)
 	}
-	return s.transcript.String(), nil
+	defer os.RemoveAll(folder)
+	if err := os.WriteFile(filepath.Join(folder, "copied"), []byte("copied text\n"), 0o644); err != nil {
+		return "", fmt.Errorf("wardentty: make a file to copy: %w", err)
+	}
+	t, err := Start(env, deacon, "warden", "--socket", socket, "--v1")
+	if err != nil {
+		return "", err
+	}
+	s := session{terminal: t, names: []string{folder, "FOLDER"}}
+	s.converseInText(folder)
+	return s.leave()
 }
 
 // session is a conversation; after an error it says nothing more.
@@ -54,6 +72,7 @@ type session struct {
 	terminal   *Terminal
 	transcript strings.Builder
 	names      []string // what is replaced, and by what
+	job        string   // with a blank before it; what stands at the end of commands
 	err        error
 }
 
@@ -75,12 +94,56 @@ func (s *session) converse(first string) {
 	s.do("list")
 }
 
+func (s *session) converseInText(folder string) {
+	s.do("ping")
+	s.do(`echo "a  b"`)
+	s.do("list")
+	h := s.learn(`create '{"grace_time": 60}'`, "", "HANDLE")
+	s.do("list")
+	s.do("info " + h)
+	job := s.learn("spawn "+h+" 'echo hello; echo oops >&2; exit 7'", "", "JOB")
+	s.do("link " + h + " " + job)
+	s.do("link " + h + " " + job)
+	s.do("run " + h + " 'echo $((6*7)); exit 3'")
+	job = s.learn("spawn "+h+" 'echo $((6*7)); exit 3'", "", "JOB")
+	s.do("stream " + h + " " + job)
+	s.do("copy " + h + " in " + folder + "/copied /tmp/copied")
+	s.do("run " + h + " 'cat /tmp/copied'")
+	s.do("copy " + h + " out /tmp/copied " + folder + "/back")
+	s.do("net " + h + " in")
+	s.do("net " + h + " out 192.0.2.1:80")
+	s.do("limit " + h + " mem 268435456")
+	s.do("limit " + h + " mem")
+	s.do("limit " + h + " bandwidth 1000000 100000")
+	s.do("stop " + h)
+	s.do("run " + h + " true")
+	s.do("destroy " + h)
+	s.do("info " + h)
+	s.do("list")
+}
+
+// leave ends the shell.
+func (s *session) leave() (transcript string, err error) {
+	s.terminal.Type("\x04") // Ctrl-D
+	code, err := s.terminal.Close()
+	switch {
+	case s.err != nil:
+		err = s.err
+	case err == nil && code != 0:
+		err = fmt.Errorf("wardentty: the shell ended with %d", code)
+	}
+	return s.transcript.String(), err
+}
+
 // do has a command done, and writes down both.
 func (s *session) do(command string) (shown string) {
 	if s.err != nil {
 		return ""
 	}
 	shown, s.err = s.terminal.Do(prompt, command)
+	if without, ok := strings.CutSuffix(command, s.job); ok && s.job != "" {
+		command = without + " JOB"
+	}
 	fmt.Fprintf(&s.transcript, "%s%s\n%s", prompt, s.normal(command), s.normal(shown))
 	return shown
 }
@@ -98,17 +161,18 @@ func (s *session) learn(command, label, called string) (name string) {
 	}
 	s.err = err
 	fmt.Fprintf(&s.transcript, "%s%s\n%s%s\n", prompt, s.normal(command), label, called)
-	if label == "job_id : " { // a bare number would be found anywhere
-		s.names = append(s.names, "--job_id "+name, "--job_id "+called)
+	if called == "JOB" { // a bare number would be found anywhere
+		s.job = " " + name
 		return name
 	}
 	s.names = append(s.names, name, called)
 	return name
 }
 
-// varying are the lines of info whose values differ from time to time.
+// varying are the lines whose values differ from time to time.
 var varying = regexp.MustCompile(
-	`(?m)^((?:info\.)?(?:(host_ip|container_ip)|(container_path)|(memory_stat|cpu_stat|bandwidth_stat)\.\w+) : ).*$`)
+	`(?m)^((?:info\.)?(?:(host_ip|container_ip)|(container_path)|` +
+		`(host_port|container_port|(?:memory_stat|cpu_stat|bandwidth_stat)\.\w+)) : ).*$`)
 
 var diskLines = regexp.MustCompile(`(?m)^(?:info\.)?disk_stat\..*\n`)
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/agent/legacy"
+	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/socket"
 	"github.com/deacon-agent/deacon/messaging/syslog"
 )
@@ -53,13 +54,18 @@ func (a *agent) openDoor() error {
 	if w == nil {
 		return nil
 	}
+	known := make(chan struct{}) // clients may come before we know whom to answer by
 	door, err := socket.Open(socket.Config{
 		Path: w.Socket, Mode: w.Mode, Group: w.Group, Log: a.log.Named("warden"),
-	}, a.tree.Deliver)
+	}, func(c messaging.Command) {
+		<-known
+		a.tree.Deliver(c)
+	})
 	if err != nil {
 		return fmt.Errorf("agent: open Warden's door: %w", err)
 	}
 	a.door.Store(door)
+	close(known)
 	a.defers("Warden's door", door.Close)
 	a.log.Info("Warden's clients are served", "socket", w.Socket)
 	return a.oldHabits(w)

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -49,7 +48,7 @@ var _ actors.Designer = (*Designer)(nil)
 func NewDesigner(config DesignerConfig) *Designer { return &Designer{config} }
 
 // said is an error in the words that clients match (wire/warden.md a).
-func said(format string, args ...any) error { return errors.New(fmt.Sprintf(format, args...)) }
+func said(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
 // Container says what a container is made of. What its client names on the node
 // must be there.

@@ -56,9 +56,7 @@ func newConnection(d *Door, client messaging.Client, conn *net.UnixConn) *connec
 
 func (c *connection) run() {
 	go c.read()
-	if err := c.serve(); err != nil {
-		c.door.log.Trace("a connection ends", "client", c.client, "reason", err)
-	}
+	c.door.log.Trace("a connection ends", "client", c.client, "reason", c.serve())
 	c.conn.Close()
 	<-c.gone
 	c.door.deliver(messaging.ClientGone{Client: c.client})

@@ -251,6 +251,9 @@ var _ actors.Designer = Designer{}
 // ErrRootfs is what a root file system called "missing" gets.
 var ErrRootfs = errors.New("rootfs missing not found")
 
+// errRule is what no address gets.
+var errRule = errors.New("no rule")
+
 // Container refuses the root file system called "missing".
 func (Designer) Container(p actors.Placement, m messaging.CreateContainer) (isolation.Spec, error) {
 	if m.Rootfs == "missing" {
@@ -271,7 +274,7 @@ func (Designer) Job(number uint32, s messaging.Script) isolation.Job {
 func (Designer) Egress(m messaging.AllowEgress) (isolation.EgressRule, error) {
 	address, err := netip.ParseAddr(m.Network)
 	if err != nil {
-		return isolation.EgressRule{}, errors.New("Please specify network, port, and/or port_range.")
+		return isolation.EgressRule{}, errRule
 	}
 	return isolation.EgressRule{Protocol: "tcp", First: address, Last: address, Log: m.Log}, nil
 }
@@ -280,7 +283,7 @@ func (Designer) Egress(m messaging.AllowEgress) (isolation.EgressRule, error) {
 func (Designer) Slot(network string) (uint32, error) {
 	address, err := netip.ParseAddr(network)
 	if err != nil {
-		return 0, fmt.Errorf("Could not acquire network: %s", network)
+		return 0, fmt.Errorf("no network %s", network)
 	}
 	bytes := address.As4()
 	return uint32(bytes[3]) / 4, nil

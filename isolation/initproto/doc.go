@@ -16,4 +16,7 @@
 //	                         agent ── Spawn ─▶ PID 1 ── Spawned | Failed ─▶ agent
 //	                         agent ── Stop  ─▶ PID 1 ── Stopped ─▶ agent
 //	                         PID 1 ── Exited ─▶ every agent
+//
+// A greeting tells of the jobs that run and of the last that ended. How others
+// ended is in their exit records, which PID 1 writes before it says Exited.
 package initproto

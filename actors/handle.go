@@ -80,6 +80,7 @@ type handle struct {
 	removing  bool            // ordered
 	saving    bool            // the note is being written
 	unsaved   bool            // and has changed since
+	dropped   []uint32        // jobs to be forgotten once it is written
 	nudge     func()
 }
 
@@ -147,19 +148,19 @@ func (h *handle) answer(ask messaging.Ask, a messaging.Answer) { h.parent.Tell(a
 
 func (h *handle) fail(ask messaging.Ask, text string) { h.answer(ask, messaging.Failed{Text: text}) }
 
-// input takes everything through the table; false: refused.
-func (h *handle) input(c *kit.Context[handleMessage], in handleInput) bool {
+// input takes everything that changes the state through the table.
+func (h *handle) input(c *kit.Context[handleMessage], in handleInput) {
 	to, v := nextHandle(h.state, in)
-	if v == accept && to != h.state {
-		h.state = to
-		if to == handleActive || to == handleStopped {
-			h.note.State = handleWords[to]
-			if in != inReady {
-				h.keep(c)
-			}
+	if v != accept || to == h.state {
+		return
+	}
+	h.state = to
+	if to == handleActive || to == handleStopped {
+		h.note.State = handleWords[to]
+		if in != inReady { // else it is on record as it was made
+			h.keep(c)
 		}
 	}
-	return v != refuse
 }
 
 // order tells the containers what is wanted of this one.

@@ -25,7 +25,7 @@ const memoryUnlimited = 9223372036854771712
 func (h *handle) serve(c *kit.Context[handleMessage], m clientWants) {
 	ask := m.command.Asked()
 	in := inputOf(m.command)
-	if !h.input(c, inputOrNone(h, in)) {
+	if _, v := nextHandle(h.state, in); v == refuse {
 		h.fail(ask, refusedWords(h.state, in))
 		return
 	}
@@ -53,15 +53,6 @@ func (h *handle) serve(c *kit.Context[handleMessage], m clientWants) {
 	default:
 		h.alter(c, m.command)
 	}
-}
-
-// inputOrNone keeps a stop and a destruction out of the table until they are
-// begun: the state changes with them, and not before.
-func inputOrNone(h *handle, in handleInput) handleInput {
-	if (in == inEnd || in == inTake) && h.state != handleDestroyed {
-		return inJoin // always allowed
-	}
-	return in
 }
 
 func inputOf(command messaging.ContainerCommand) handleInput {

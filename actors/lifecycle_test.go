@@ -29,6 +29,31 @@ func TestLifecyclesAreTotal(t *testing.T) {
 			}
 		}
 	}
+	for s := range handleStates {
+		for in := range handleInputs {
+			if to, _ := nextHandle(s, in); to < s {
+				t.Errorf("handle: input %d leads back from state %d to %d", in, s, to)
+			}
+		}
+	}
+}
+
+// A client reads in which states it could have had what it wants, and can be in
+// no other (wire/warden.md a).
+func TestARefusalNamesTheStates(t *testing.T) {
+	for _, c := range []struct {
+		state handleState
+		in    handleInput
+		want  string
+	}{
+		{handleStopped, inUse, "Container state must be one of 'active', current state is 'stopped'"},
+		{handleDestroyed, inLook, "Container state must be one of 'active', 'stopped', current state is 'destroyed'"},
+		{handleBorn, inUse, "Container state must be one of 'active', current state is 'born'"},
+	} {
+		if got := refusedWords(c.state, c.in); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
 }
 
 // Whatever came before, a stop and then the end of the processes is rest, and

@@ -331,7 +331,9 @@ func TestUSR2DrainsAndTheNextAgentTakesOver(t *testing.T) {
 	begun := time.Now()
 	w.node.Start()
 	w.c = w.dial()
-	if took := time.Since(begun); took > 3*time.Second {
+	took := time.Since(begun)
+	t.Logf("the successor took %s", took.Round(time.Millisecond))
+	if took > time.Second {
 		t.Errorf("the successor took %s", took)
 	}
 	if r, err := w.c.Link(w.ctx(), handle, job); err != nil || r.GetStdout() != "done\n" {

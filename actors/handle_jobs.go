@@ -209,11 +209,19 @@ func (h *handle) letGo(c *kit.Context[handleMessage], id uint32, job *clientJob)
 	}
 	delete(h.jobs, id)
 	delete(h.note.Jobs, id)
+	h.dropped = append(h.dropped, id)
 	h.keep(c)
 	h.container.Tell(forgetJob{id})
-	kit.Pipe(c, "forget", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, h.w.Live.Forget(ctx, h.id, id)
-	}, func(_ struct{}, err error) handleMessage { return forgotten{id, err} })
+}
+
+// forget removes what is left of jobs, once no note speaks of them any more: a
+// successor would find them without an end.
+func (h *handle) forget(c *kit.Context[handleMessage], jobs []uint32) {
+	for _, id := range jobs {
+		kit.Pipe(c, "forget", func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, h.w.Live.Forget(ctx, h.id, id)
+		}, func(_ struct{}, err error) handleMessage { return forgotten{id, err} })
+	}
 }
 
 // linkable finds a job that nobody has linked.

@@ -66,8 +66,12 @@ func (n *note) event(text string) {
 	}
 }
 
-// noted says that a note is on disk, or why not.
-type noted struct{ err error }
+// noted says that a note is on disk, or why not; dropped are jobs that the one
+// before it may have spoken of.
+type noted struct {
+	dropped []uint32
+	err     error
+}
 
 func (noted) handle() {}
 
@@ -78,10 +82,11 @@ func (h *handle) keep(c *kit.Context[handleMessage]) {
 		return
 	}
 	h.saving, h.unsaved = true, false
-	encoded := h.note.encode()
+	encoded, dropped := h.note.encode(), h.dropped
+	h.dropped = nil
 	kit.Pipe(c, "note", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, h.w.Live.Note(ctx, h.id, encoded)
-	}, func(_ struct{}, err error) handleMessage { return noted{err} })
+	}, func(_ struct{}, err error) handleMessage { return noted{dropped, err} })
 }
 
 func (h *handle) noted(c *kit.Context[handleMessage], m noted) {
@@ -89,6 +94,7 @@ func (h *handle) noted(c *kit.Context[handleMessage], m noted) {
 	if m.err != nil && h.state != handleDestroyed {
 		c.Log().Error("a container's note is not on disk", "container", h.id, "error", m.err)
 	}
+	h.forget(c, m.dropped)
 	if h.unsaved {
 		h.keep(c)
 	}

@@ -76,7 +76,7 @@ func (j jobFiles) list() []*os.File {
 func (j jobFiles) close() { closeAll(j.list()) }
 
 // errUsed says that a job's number is not free, for ever.
-var errUsed = errors.New("the number was used before")
+var errUsed = fmt.Errorf("the number was used before: %w", fs.ErrExist)
 
 // openJob makes the job's folder and the files in it. The output files belong
 // to the job's user, so that an application that opens /dev/stdout by name may

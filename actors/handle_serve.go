@@ -167,7 +167,7 @@ func (h *handle) alter(c *kit.Context[handleMessage], command messaging.Containe
 		})
 	case messaging.LimitDisk:
 		if !h.w.Designer.DiskQuota() {
-			h.answer(w.Ask, messaging.DiskLimited{})
+			h.answer(w.Ask, messaging.DiskLimited{Off: true})
 			return
 		}
 		h.do(c, w.Ask, "limit disk", func(ctx context.Context) (messaging.Answer, error) {
@@ -273,7 +273,7 @@ func (h *handle) info(s isolation.Stats) messaging.ContainerInfo {
 		State: handleWords[h.state], Events: append([]string(nil), h.note.Events...),
 		HostIP: h.status.HostIP, ContainerIP: h.status.PeerIP, Path: h.w.Live.Folder(h.id), Jobs: h.running(),
 		CPU:       messaging.CPUUse{Usage: uint64(s.CPU / time.Nanosecond), User: s.CPUUser, System: s.CPUSystem},
-		DiskBytes: s.DiskBytes, DiskInodes: s.DiskFiles, Memory: memoryUse(s.Memory),
+		DiskBytes: s.DiskBytes, DiskInodes: s.DiskFiles, DiskOff: !h.w.Designer.DiskQuota(), Memory: memoryUse(s.Memory),
 		Bandwidth: messaging.Bandwidth{
 			InRate: math.MaxUint32, InBurst: math.MaxUint32, OutRate: math.MaxUint32, OutBurst: math.MaxUint32,
 		},

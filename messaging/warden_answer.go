@@ -50,8 +50,11 @@ type (
 	MemoryLimited struct{ Bytes uint64 }
 	// CPULimited answers LimitCPU.
 	CPULimited struct{ Shares uint64 }
-	// DiskLimited answers LimitDisk; 0: no limit.
-	DiskLimited struct{ Blocks, Inodes uint64 }
+	// DiskLimited answers LimitDisk; 0: no limit. Off: the node has no quotas.
+	DiskLimited struct {
+		Blocks, Inodes uint64
+		Off            bool
+	}
 	// BandwidthLimited answers LimitBandwidth.
 	BandwidthLimited struct{ Rate, Burst uint64 }
 )
@@ -82,6 +85,7 @@ type ContainerInfo struct {
 	CPU         CPUUse
 	DiskBytes   uint64
 	DiskInodes  uint64
+	DiskOff     bool // the node has no quotas, and counts nothing
 	Bandwidth   Bandwidth
 }
 

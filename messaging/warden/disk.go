@@ -61,6 +61,9 @@ func limit(n *uint64) *uint64 {
 
 // diskLimited tells the one limit by all of its names.
 func diskLimited(a messaging.DiskLimited) *protocol.LimitDiskResponse {
+	if a.Off {
+		return &protocol.LimitDiskResponse{}
+	}
 	blocks, inodes, bytes := &a.Blocks, &a.Inodes, uint64(math.MaxUint64)
 	if a.Blocks <= math.MaxUint64/blockSize {
 		bytes = a.Blocks * blockSize

@@ -21,8 +21,10 @@ func info(i messaging.ContainerInfo) *protocol.InfoResponse {
 		ContainerIp:   address(i.ContainerIP),
 		MemoryStat:    memoryStat(i.Memory),
 		CpuStat:       &protocol.InfoResponse_CpuStat{Usage: &i.CPU.Usage, User: &i.CPU.User, System: &i.CPU.System},
-		DiskStat:      &protocol.InfoResponse_DiskStat{BytesUsed: &i.DiskBytes, InodesUsed: &i.DiskInodes},
 		BandwidthStat: bandwidthStat(i.Bandwidth),
+	}
+	if !i.DiskOff {
+		m.DiskStat = &protocol.InfoResponse_DiskStat{BytesUsed: &i.DiskBytes, InodesUsed: &i.DiskInodes}
 	}
 	if i.Path != "" {
 		m.ContainerPath = &i.Path

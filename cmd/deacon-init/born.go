@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deacon-agent/deacon/isolation/initproto"
-	"github.com/deacon-agent/deacon/isolation/packet"
 )
 
-// handover is where the third mode finds PID 1: it tells it the job, and hears
-// what went wrong. It closes by itself when the job's program is executed.
-const handover = 3
+// handoverDescriptor is where the third mode finds PID 1, which tells it the job
+// and hears what went wrong. It closes by itself when the job's program is
+// executed.
+const handoverDescriptor = 3
 
 // bear starts the job's first process as this program again, which takes on all
 // that a job inherits, limits too, and then becomes the job. Where only a clone
@@ -23,26 +23,66 @@ const handover = 3
 // clone3, which the job's filter refuses, so the child is born without the
 // filter.
 func (c *container) bear(j initproto.Job, files []*os.File) (int, string, error) {
-	near, far, err := packet.Pair()
+	ends, err := handover()
 	if err != nil {
 		return 0, "make the hand-over", err
 	}
-	defer near.Close()
+	defer unix.Close(ends[0])
 	pid, err := syscall.ForkExec("/proc/self/exe", []string{processName, "job"}, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"GOMAXPROCS=1", "GOGC=off"},
-		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd(), far.Fd()},
+		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd(), uintptr(ends[1])},
 		Sys:   c.bornInto(),
 	})
-	far.Close()
+	unix.Close(ends[1])
 	if err != nil {
 		return 0, "clone into the jobs' cgroup", err
 	}
-	if step, err := c.handOver(near, j); err != nil {
+	if step, err := c.handOver(ends[0], pid, j); err != nil {
 		unix.Kill(pid, unix.SIGKILL) // reaped like every orphan
 		return 0, step, err
 	}
 	return pid, "", nil
+}
+
+// handover is what PID 1 and the child speak over: two ends that block. A
+// runtime that has only just begun would make a poller for anything else, and a
+// thread to wait by.
+func handover() (ends [2]int, err error) {
+	ends, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		// Room for a message of the greatest size.
+		unix.SetsockoptInt(ends[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 2*initproto.MessageMax)
+		unix.SetsockoptTimeval(ends[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1})
+	}
+	return ends, err
+}
+
+// receive waits for one message; end of file is io.EOF.
+func receive(end int) ([]byte, error) {
+	for {
+		size, _, err := unix.Recvfrom(end, nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.ECONNRESET || err == nil && size == 0 {
+			return nil, io.EOF
+		}
+		if err != nil {
+			return nil, err
+		}
+		message := make([]byte, size)
+		n, _, err := unix.Recvfrom(end, message, 0)
+		return message[:max(n, 0)], err
+	}
+}
+
+func send(end int, message []byte) error {
+	for {
+		if err := unix.Sendto(end, message, unix.MSG_NOSIGNAL, nil); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 func (c *container) bornInto() *syscall.SysProcAttr {
@@ -57,18 +97,21 @@ var errEarly = errors.New("it ended before its program was executed")
 
 // handOver tells the child its job and waits until it is that job: the child
 // says that it is ready, and then its end closes or it says what failed.
-func (c *container) handOver(child *packet.Conn, j initproto.Job) (string, error) {
+func (c *container) handOver(child, pid int, j initproto.Job) (string, error) {
 	const step = "make the child the job"
 	filter := initproto.Setup{Filter: c.setup.Filter, Join: c.setup.Join}
 	// Two messages: together they may be longer than one may be.
 	for _, message := range [][]byte{filter.Encode(), initproto.Spawn{Job: j}.Encode()} {
-		if err := child.Send(message); err != nil && !errors.Is(err, unix.EPIPE) {
+		if err := send(child, message); err != nil && err != unix.EPIPE {
 			return step, err
 		}
 	}
-	for ready := false; ; ready = true {
-		answer, _, err := child.Receive()
+	for ready := false; ; {
+		answer, err := receive(child)
 		switch {
+		case err == unix.EAGAIN:
+			unix.Kill(pid, unix.SIGCONT) // others of its user may stop it as soon as it is that
+			continue
 		case err == io.EOF && ready:
 			return "", nil
 		case err == io.EOF:
@@ -79,6 +122,7 @@ func (c *container) handOver(child *packet.Conn, j initproto.Job) (string, error
 		if failed, err := initproto.DecodeFailed(answer); err == nil {
 			return failed.Step, errors.New(failed.Text)
 		}
+		ready = true
 	}
 }
 
@@ -88,31 +132,27 @@ func born() {
 	// As PID 1: it has more rights than a job's root, until it is the job.
 	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	// All that came along is this program's alone, whoever left it open.
-	unix.CloseRange(handover, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC)
-	pid1, err := packet.New(handover)
-	if err != nil {
-		fail("deacon-init: job: " + err.Error())
-	}
-	setup, j, err := takeOver(pid1)
+	unix.CloseRange(handoverDescriptor, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC)
+	setup, j, err := takeOver()
 	if err != nil {
 		os.Exit(1) // PID 1 is gone, and so is everything
 	}
 	step, err := become(j, setup, func() error {
-		return pid1.Send(initproto.Started{Number: j.Number}.Encode(initproto.KindSpawned))
+		return send(handoverDescriptor, initproto.Started{Number: j.Number}.Encode(initproto.KindSpawned))
 	})
-	pid1.Send(initproto.Failed{Job: j.Number, Step: step, Text: err.Error()}.Encode())
+	send(handoverDescriptor, initproto.Failed{Job: j.Number, Step: step, Text: err.Error()}.Encode())
 	os.Exit(1)
 }
 
-func takeOver(pid1 *packet.Conn) (setup initproto.Setup, j initproto.Job, err error) {
-	message, _, err := pid1.Receive()
+func takeOver() (setup initproto.Setup, j initproto.Job, err error) {
+	message, err := receive(handoverDescriptor)
 	if err != nil {
 		return setup, j, err
 	}
 	if setup, err = initproto.DecodeSetup(message); err != nil {
 		return setup, j, err
 	}
-	if message, _, err = pid1.Receive(); err != nil {
+	if message, err = receive(handoverDescriptor); err != nil {
 		return setup, j, err
 	}
 	spawn, err := initproto.DecodeSpawn(message)

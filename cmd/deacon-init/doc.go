@@ -1,6 +1,6 @@
 // Command deacon-init is PID 1 of every container, in its second mode the
 // launcher that clones such PID 1s for the agent, and in its third what a job is
-// until its program is executed, on cgroup v2 and where nobody may trace.
+// until its program is executed, on cgroup v2 and where it has limits of its own.
 //
 //	deacon-init pid1 <slot>           descriptor 3: the gate
 //	deacon-init launcher              descriptor 3: the agent, 4: this program

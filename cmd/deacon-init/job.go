@@ -82,22 +82,17 @@ func (c *container) fork(j initproto.Job, files []*os.File) (int, string, error)
 	if c.setup.Join == initproto.JoinClone {
 		return c.bear(j, files)
 	}
-	if j.Since() == 1 {
-		pid, step, err := c.onThread(c.joinAndDress, func() (int, string, error) { return executeJob(j, files, false) })
-		if err == nil {
-			limitProcess(pid, j)
-		}
-		return pid, step, err
-	}
-	pid, step, err := c.onThread(c.joinAndDress, func() (int, string, error) {
-		pid, step, err := executeJob(j, files, true)
-		if err == nil {
-			limitTraced(pid, j)
-		}
-		return pid, step, err
-	})
-	if err == unix.EPERM { // Yama may refuse everybody's tracing
+	if j.Since() > 1 {
+		// Nobody but the process itself can set all limits before its program
+		// begins: what is set from outside at once after the exec comes late
+		// under load, and of the stack's the kernel puts back what it was. A
+		// tracer could hold it there, but a child that is sent a signal before
+		// its exec stands still, and so does PID 1, which waits for the exec.
 		return c.onThread(c.join, func() (int, string, error) { return c.bear(j, files) })
+	}
+	pid, step, err := c.onThread(c.joinAndDress, func() (int, string, error) { return executeJob(j, files) })
+	if err == nil {
+		limitProcess(pid, j)
 	}
 	return pid, step, err
 }
@@ -121,15 +116,12 @@ func (c *container) onThread(first func() (string, error), start func() (int, st
 	return result.pid, result.step, result.err
 }
 
-// executeJob starts the job from the calling thread, which has to be its tracer
-// where it is to be traced.
-func executeJob(j initproto.Job, files []*os.File, traced bool) (int, string, error) {
-	argv, attributes := j.Argv, jobAttributes(j, files)
-	attributes.Sys.Ptrace = traced
-	pid, err := execute(argv, attributes)
+func executeJob(j initproto.Job, files []*os.File) (int, string, error) {
+	argv := j.Argv
+	pid, err := execute(argv, jobAttributes(j, files))
 	if err != nil && len(j.Fallback) > 0 {
 		argv = j.Fallback
-		pid, err = execute(argv, attributes)
+		pid, err = execute(argv, jobAttributes(j, files))
 	}
 	return pid, "execute " + argv[0], err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -66,39 +65,6 @@ func limitProcess(pid int, j initproto.Job) {
 		unix.Prlimit(pid, resource, &unix.Rlimit{Cur: limit, Max: limit}, nil)
 	}
 }
-
-// limitTraced is limitProcess for a child that the calling thread traces. It
-// stands between the end of its exec and its program's first instruction, so
-// nothing ever runs without the limits. Without that they would come late under
-// load, and of the stack's the kernel would put back what it was: that is the
-// last thing that an exec does, after it is seen to have succeeded.
-func limitTraced(pid int, j initproto.Job) {
-	for {
-		var seen unix.Siginfo
-		// Left to be waited for: its end is its undertaker's.
-		err := unix.Waitid(unix.P_PID, pid, &seen, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || seen.Code != childTrapped {
-			return
-		}
-		signal := (*[7]int32)(unsafe.Pointer(&seen))[statusField]
-		if signal == int32(unix.SIGTRAP) {
-			break
-		}
-		// Somebody sent it a signal, which comes before that of the exec.
-		syscall.PtraceCont(pid, int(signal))
-	}
-	limitProcess(pid, j)
-	syscall.PtraceDetach(pid)
-}
-
-// Of asm-generic/siginfo.h: CLD_TRAPPED, and where si_status is, in words.
-const (
-	childTrapped = 4
-	statusField  = 6
-)
 
 // limitSelf is limitProcess for a process that is about to be the job. It takes
 // back what the runtime did to the limit of files at its start.

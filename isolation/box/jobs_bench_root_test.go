@@ -11,8 +11,15 @@ import (
 
 // One job after the other in a container that runs: started, and waited for.
 //
-//	go test -run - -bench 'Job$|Script' -benchtime 500x ./isolation/box
+//	go test -run - -bench 'Job|Script' -benchtime 500x ./isolation/box
 func BenchmarkJob(b *testing.B) { benchmarkJob(b, func(*isolation.Job) {}) }
+
+// The same with limits that only the job can set for itself.
+func BenchmarkLimitedJob(b *testing.B) {
+	benchmarkJob(b, func(job *isolation.Job) {
+		job.Rlimits = []isolation.Rlimit{{Resource: unix.RLIMIT_CORE}, {Resource: unix.RLIMIT_STACK, Value: 1 << 20}}
+	})
+}
 
 // As Warden starts one: a script for bash, by name, with all its limits.
 func BenchmarkScript(b *testing.B) {

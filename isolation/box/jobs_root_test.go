@@ -121,6 +121,49 @@ func TestLimitsAreOneJobsAlone(t *testing.T) {
 	}
 }
 
+// Whoever sends signals to everybody may hit a job before it is one, and stops
+// nobody by that but those whom they reach.
+func TestSignalsFromInsideDoNotStopPID1(t *testing.T) {
+	m := newMachine(t)
+	b, _ := m.open()
+	defer m.end(b)
+	spec := place(t, m, b, 0)
+	const storm = "trap '' HUP INT QUIT TERM TRAP; " +
+		"while :; do kill -CONT -1; kill -INT -1; kill -TRAP -1; kill -TERM -1; kill -STOP -1; done"
+	if err := b.Spawn(t.Context(), spec.ID, *shell(1, storm)); err != nil {
+		t.Fatal(err)
+	}
+	hit := 0
+	for n := range uint32(100) {
+		job := script(n+2, "exit 3")
+		if n%2 == 0 {
+			job.Rlimits = []isolation.Rlimit{{Resource: unix.RLIMIT_STACK, Value: 1 << 20}}
+		}
+		err := b.Spawn(t.Context(), spec.ID, *job)
+		if _, refused := errors.AsType[*initclient.FailedError](err); refused {
+			hit++
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if exit, err := b.Wait(t.Context(), spec.ID, job.Number); err != nil {
+			t.Fatal(err)
+		} else if exit.Code != 3 {
+			hit++
+		}
+	}
+	if hit == 0 {
+		t.Error("no signal hit any: the test shows nothing")
+	}
+	if err := b.Stop(t.Context(), spec.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	if exit, _ := run(t, b, spec.ID, shell(500, "exit 3")); exit.Code != 3 {
+		t.Errorf("after the storm one ended with %+v", exit)
+	}
+}
+
 // limitIn is soft and hard as /proc/<pid>/limits has them.
 func limitIn(text, name string) string {
 	for line := range strings.Lines(text) {

@@ -30,7 +30,7 @@ const exitCodesHelp = `deacon ends with one of these, whatever the command:
     0  done as asked
     1  failed for a reason that no other number names; the message says which
     2  the command line is wrong: unknown command, flag or value
-    3  NATS can't be reached, or no node answered
+    3  NATS or Warden's socket can't be reached, or no node answered
     4  there is no such application, instance or file
     5  the configuration is invalid; every mistake is shown with its line
     6  no node has room for the application, or none has its stack

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -142,7 +143,9 @@ func (w *wardenShell) unreachable(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
-	return fail(exitUnreachable,
-		"start a node that has a warden block, or say where its socket is by --socket or $"+wardenEnv,
-		"Warden's socket can't be reached: %w", err)
+	remedy := "start a node that has a warden block, or say where its socket is by --socket or $" + wardenEnv
+	if errors.Is(err, fs.ErrPermission) {
+		remedy = "be root, or one whom the node's warden.mode and warden.group let in"
+	}
+	return fail(exitUnreachable, remedy, "Warden's socket can't be reached: %w", err)
 }

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/prototext"
@@ -322,4 +324,14 @@ func TestAJobOutlivesTheConnection(t *testing.T) {
 	p.command("create", "--handle", "h")
 	p.command("run", "--handle", "h", "--script", "echo a long story").
 		expect(t, ended{0, "a long story\n", "Reconnecting...\nReconnecting...\n"})
+}
+
+// TestWhoIsNotLetInIsToldWhoIs asks for the words alone: to root, as whom tests
+// run, no socket is closed.
+func TestWhoIsNotLetInIsToldWhoIs(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)}
+	f := asFailure(new(wardenShell).unreachable(t.Context(), refused), true)
+	if f.code != exitUnreachable || !strings.Contains(f.remedy, "warden.mode and warden.group") {
+		t.Errorf("got %d, %q", f.code, f.remedy)
+	}
 }

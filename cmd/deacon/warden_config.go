@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func (s *session) importWarden(input io.Reader, file string, o importOptions) er
 		return err
 	}
 	// The agent's own judgement is asked before anything is written.
-	config, err := agent.ParseConfig("the imported configuration", imported.HCL)
+	config, err := agent.ParseConfig(cmp.Or(o.output, "the imported configuration"), imported.HCL)
 	if err != nil {
 		return fail(exitFailed, "this is a fault of deacon's", "%s became a configuration that isn't one: %w", file, err)
 	}

@@ -40,9 +40,11 @@ func enter(message []byte, files []*os.File) (*container, *initproto.Failed) {
 			tree, err = unix.Open(stage, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 			return err
 		}},
+		{"make mount points", func() error { return makeFolders(tree, "dev", "proc", "sys") }},
 		{"attach /dev", func() error { return attachIn(c.dev, tree, "dev") }},
 		{"mount /dev/pts", func() error {
-			return mountIn(tree, "dev/pts", "devpts", noExec, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+			// Terminals are devices: NODEV would let nobody open one.
+			return mountIn(tree, "dev/pts", "devpts", noExec&^unix.MS_NODEV, "newinstance,ptmxmode=0666,mode=0620,gid=5")
 		}},
 		{"mount /dev/shm", func() error {
 			return mountIn(tree, "dev/shm", "tmpfs", noExec, "mode=1777,size="+strconv.FormatUint(c.setup.ShmBytes, 10))
@@ -194,6 +196,9 @@ func readOnly(mount int, err error) (int, error) {
 
 func (c *container) bindAll(tree int) error {
 	for i, mount := range c.binds {
+		if err := makeTarget(tree, c.setup.Binds[i], int(mount.Fd())); err != nil {
+			return err
+		}
 		if err := attachIn(mount, tree, c.setup.Binds[i]); err != nil {
 			return err
 		}

@@ -141,7 +141,7 @@ func holds(t *testing.T, upper string, want ...string) {
 	err := filepath.WalkDir(upper, func(path string, _ fs.DirEntry, err error) error {
 		var st unix.Stat_t
 		name, _ := filepath.Rel(upper, path)
-		if name != "." && name != "etc" && name != "etc/hosts" {
+		if name != "." && name != "etc" && name != "etc/hosts" && name != "etc/hostname" {
 			err = errors.Join(err, unix.Lstat(path, &st))
 			got = append(got, fmt.Sprintf("%s %d:%d %o", name, int(st.Uid)-firstID, int(st.Gid)-firstID, st.Mode&0o7777))
 		}

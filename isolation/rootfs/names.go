@@ -16,7 +16,7 @@ type Names struct {
 	DNS      []netip.Addr // none: the stack's own resolv.conf stays
 }
 
-// WriteNames writes /etc/hosts and /etc/resolv.conf into the upper folder of
+// WriteNames writes /etc/hostname, /etc/hosts and /etc/resolv.conf into the upper folder of
 // the container whose root is uid. Without its own name in there, a program
 // that looks itself up (Python's http.server does) waits for a resolver.
 func WriteNames(upper *os.File, uid uint32, n Names) error {
@@ -33,6 +33,11 @@ func WriteNames(upper *os.File, uid uint32, n Names) error {
 	}
 	if err := writeAt(dir, "etc/hosts", hosts, uid); err != nil {
 		return err
+	}
+	if n.Hostname != "" {
+		if err := writeAt(dir, "etc/hostname", n.Hostname+"\n", uid); err != nil {
+			return err
+		}
 	}
 	if len(n.DNS) == 0 {
 		return nil

@@ -40,7 +40,10 @@ func TestLimitsReadBackAsTheyWereSet(t *testing.T) {
 	if got := memory(nil); got != unlimited {
 		t.Errorf("a new container has %d bytes of memory", got)
 	}
-	for _, c := range [][2]uint64{{100000001, 99999744}, {256 << 20, 256 << 20}, {64 << 20, 64 << 20}, {unlimited, unlimited}, {1 << 63, unlimited}} {
+	for _, c := range [][2]uint64{
+		{100000001, 99999744}, {256 << 20, 256 << 20}, {64 << 20, 64 << 20},
+		{unlimited, unlimited}, {1 << 63, unlimited},
+	} {
 		if set, got := memory(&c[0]), memory(nil); set != c[1] || got != c[1] {
 			t.Errorf("%d bytes are answered %d and read %d, want %d", c[0], set, got, c[1])
 		}
@@ -93,7 +96,8 @@ func TestTheDisksLimitIsHardAndTheContainersOwn(t *testing.T) {
 	} {
 		w.disk(c.what, c.request, c.blocks)
 	}
-	if _, out, stderr := w.run(handle, "export LC_ALL=C; head -c 8000000 /dev/urandom > a && sync . && echo fits; head -c 30000000 /dev/urandom > b; sync ."); out != "fits\n" ||
+	const fill = "export LC_ALL=C; head -c 8000000 /dev/urandom > a && sync . && echo fits; head -c 30000000 /dev/urandom > b; sync ."
+	if _, out, stderr := w.run(handle, fill); out != "fits\n" ||
 		!strings.Contains(stderr, "Disk quota exceeded") {
 		t.Errorf("beyond the limit: %q, %q", out, stderr)
 	}

@@ -103,6 +103,9 @@ func (s *session) dev(ctx context.Context, o devOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, discard(folder)) }()
+	if o.take != "" && config.Warden == nil { // only behind that door its clients' containers are cleared up
+		serveWarden(&config, filepath.Join(folder, "warden.sock"))
+	}
 	server, err := devnats.Start(o.natsPort)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fail(exitFailed, "leave --nats-port out to have a free one chosen", "NATS can't listen: %w", err)
@@ -141,13 +144,18 @@ func (s *session) devConfig(o devOptions) (agent.Config, error) {
 	if err != nil {
 		return config, err
 	}
+	serveWarden(&config, socket)
+	return config, nil
+}
+
+// serveWarden has the node listen for Warden's clients, as configured but for the path.
+func serveWarden(config *agent.Config, socket string) {
 	if config.Warden == nil {
 		w := agent.DefaultWarden()
 		w.Rootfs = config.Stacks[0]
 		config.Warden = &w
 	}
 	config.Warden.Socket = socket
-	return config, nil
 }
 
 // devSignals gives the agent what ends a dev node: a closed terminal ends it

@@ -77,6 +77,8 @@ func (n *node) Up(c *kit.Context[nodeMessage]) error {
 		self := c.Self()
 		w.tell = func(e messaging.Event) { self.Tell(event{e}) }
 		w.Sink(messaging.NodeStarted{Node: w.Node})
+	} else if w.Live != nil { // who was connected, and what they asked, went with the parts
+		w.Sink(messaging.AsksForgotten{})
 	}
 	n.parts.node = c.Self()
 	n.parts.ledger = kit.Spawn(c, "ledger", w.ledgerKind(), partGaveUp)

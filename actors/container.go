@@ -98,8 +98,10 @@ type container struct {
 	turn    bool               // waiting for, or having, a turn to make
 	status  isolation.Status
 	exit    *isolation.Exit
-	jobs    map[uint32]*keptJob // a bare container's
-	health  containerFact       // healthy or unhealthy, once known
+	jobs    map[uint32]*keptJob                // a bare container's
+	starts  map[uint32]context.CancelCauseFunc // of jobs that are being started
+	wanted  map[uint32]startJob                // before it is known what there is
+	health  containerFact                      // healthy or unhealthy, once known
 	oom     bool
 	done    chan struct{} // closed when the job ended: the output's follower ends then
 	output  bool          // followed, and not yet drained
@@ -112,6 +114,7 @@ func (w *world) containerKind(o containerOrder, p parts, parent kit.Ref[containe
 	return kit.Kind[containerMessage]{Name: "container", Budget: w.Budget, New: func() kit.Actor[containerMessage] {
 		return &container{
 			w: w, order: o, parts: p, parent: parent, done: make(chan struct{}), jobs: map[uint32]*keptJob{},
+			starts: map[uint32]context.CancelCauseFunc{}, wanted: map[uint32]startJob{},
 		}
 	}}
 }
@@ -150,7 +153,9 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 	case created:
 		k.created(c, m)
 	case stopEnded:
-		k.deaf = errors.Is(m.err, context.DeadlineExceeded)
+		if k.deaf = errors.Is(m.err, context.DeadlineExceeded); k.deaf {
+			k.order.owner(unstoppable{})
+		}
 		k.stepEnded(c, m.err, inHaltDone)
 	case destroyEnded:
 		k.stepEnded(c, m.err, inGone)
@@ -179,29 +184,29 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 
 // take keeps the newest order and answers it with what is known already.
 func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
-	k.order.owner, k.order.goal = o.owner, o.goal
+	k.order.owner, k.order.goal, k.order.jobs = o.owner, o.goal, o.jobs
 	switch o.goal {
 	case goalRun:
 		k.order.spec, k.order.job, k.order.probe = o.spec, o.job, o.probe
 		if k.state == containerBorn && !k.busy && !k.turn {
 			k.askTurn(c)
 		}
-		k.recount()
+		k.recount(c)
 	case goalKeep:
-		k.recount()
+		k.recount(c)
 	case goalHalt:
 		k.order.grace = o.grace
-		k.recountJobs()
+		k.recountJobs(c)
 		k.input(c, inHalt)
 	case goalRemove:
 		k.order.grace = o.grace
-		k.recountJobs()
+		k.recountJobs(c)
 		k.input(c, inRemove)
 	}
 }
 
 // recount tells a repeated order what was told before: the owner may be new.
-func (k *container) recount() {
+func (k *container) recount(c *kit.Context[containerMessage]) {
 	switch k.state {
 	case containerLiving:
 		if k.exit == nil {
@@ -219,7 +224,7 @@ func (k *container) recount() {
 	if k.exit != nil {
 		k.order.owner(jobEnded{*k.exit})
 	}
-	k.recountJobs()
+	k.recountJobs(c)
 }
 
 // input takes every fact through the table before anything is done.
@@ -238,11 +243,14 @@ func (k *container) input(c *kit.Context[containerMessage], in containerInput) {
 		k.order.owner(jobEnded{*k.exit})
 	case to == containerLiving:
 		k.follow(c)
-		k.recount()
+		k.recount(c)
 	case to == containerStopping && (in == inFound || in == inMade), to == containerStopped && in == inDead:
 		k.follow(c)
 	case to == containerEnded && from == containerBorn && in == inMissing && k.order.goal == goalKeep:
 		k.order.owner(containerLost{})
+	}
+	if from == containerBorn && to != from {
+		k.startWanted(c)
 	}
 	k.act(c)
 }
@@ -277,6 +285,10 @@ func (k *container) act(c *kit.Context[containerMessage]) {
 
 func (k *container) actStopping(c *kit.Context[containerMessage]) {
 	switch {
+	case len(k.starts) > 0: // what one of them starts is to be stopped too
+		for _, cancel := range k.starts {
+			cancel(errNotWanted)
+		}
 	case k.turn: // told to stop before its turn came: there is nothing to stop
 		k.turn = false
 		k.parent.Tell(turnOver{k.order.id})
@@ -329,6 +341,9 @@ func (k *container) askTurn(c *kit.Context[containerMessage]) {
 	k.parent.Tell(wantTurn{k.order.id, c.Self()})
 }
 
+// errNotWanted ends what is under way for a container that is to be stopped.
+var errNotWanted = errors.New("the container is not wanted any more")
+
 // make creates the container, unless it was told to stop while it waited.
 func (k *container) make(c *kit.Context[containerMessage]) {
 	if k.busy || k.state != containerBorn || !k.turn {
@@ -337,7 +352,7 @@ func (k *container) make(c *kit.Context[containerMessage]) {
 	}
 	k.busy = true
 	over, cancel := context.WithCancelCause(context.Background())
-	k.making = func() { cancel(errors.New("the container is not wanted any more")) }
+	k.making = func() { cancel(errNotWanted) }
 	spec, job := k.order.spec, &k.order.job
 	if k.order.bare {
 		job = nil

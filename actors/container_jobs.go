@@ -2,7 +2,11 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/isolation"
@@ -22,6 +26,9 @@ func (k *container) followJobs(c *kit.Context[containerMessage]) {
 		})
 	}
 	for _, job := range k.status.Jobs {
+		if k.jobs[job.Number] != nil { // started since it was asked
+			continue
+		}
 		if job.Exit != nil {
 			k.jobs[job.Number] = &keptJob{exit: job.Exit}
 			k.order.owner(jobEnded{*job.Exit})
@@ -29,7 +36,13 @@ func (k *container) followJobs(c *kit.Context[containerMessage]) {
 		}
 		k.followJob(c, job.Number)
 	}
-	for _, number := range k.order.jobs { // PID 1 is dead, or has forgotten it
+	k.followOwned(c)
+}
+
+// followOwned looks after jobs that the owner knows of, and nobody else: PID 1 is
+// dead, or has forgotten them.
+func (k *container) followOwned(c *kit.Context[containerMessage]) {
+	for _, number := range k.order.jobs {
 		if k.jobs[number] == nil {
 			k.followJob(c, number)
 		}
@@ -47,18 +60,50 @@ func (k *container) followJob(c *kit.Context[containerMessage], number uint32) {
 
 func jobName(number uint32) string { return fmt.Sprintf("job-%d", number) }
 
-// startJob asks PID 1 for a further job, off the mailbox.
+// startJob asks PID 1 for a further job, off the mailbox, unless it was asked for
+// before, maybe by a former incarnation.
 func (k *container) startJob(c *kit.Context[containerMessage], m startJob) {
+	number := m.job.Number
+	switch {
+	case k.starts[number] != nil:
+		return
+	case k.jobs[number] != nil:
+		m.answer(nil)
+		return
+	case k.state == containerBorn: // it is found out what there is
+		k.wanted[number] = m
+		return
+	case k.state != containerLiving:
+		m.answer(errNotWanted)
+		return
+	}
+	over, cancel := context.WithCancelCause(context.Background())
+	k.starts[number] = cancel
 	kit.Pipe(c, "spawn", func(ctx context.Context) (struct{}, error) {
+		ctx, stop := context.WithCancelCause(ctx)
+		defer context.AfterFunc(over, func() { stop(context.Cause(over)) })()
 		return struct{}{}, k.w.Live.Spawn(ctx, k.order.id, m.job)
-	}, func(_ struct{}, err error) containerMessage { return jobStarted{m.job.Number, m.answer, err} })
+	}, func(_ struct{}, err error) containerMessage { return jobStarted{number, m.answer, err} })
+}
+
+// startWanted starts what was asked for before it was known what there is.
+func (k *container) startWanted(c *kit.Context[containerMessage]) {
+	wanted := k.wanted
+	k.wanted = map[uint32]startJob{}
+	for _, number := range slices.Sorted(maps.Keys(wanted)) {
+		k.startJob(c, wanted[number])
+	}
 }
 
 func (k *container) jobStarted(c *kit.Context[containerMessage], m jobStarted) {
+	delete(k.starts, m.number)
 	if m.err == nil && k.jobs[m.number] == nil {
 		k.followJob(c, m.number)
 	}
 	m.answer(m.err)
+	if k.state == containerStopping {
+		k.act(c)
+	}
 }
 
 // jobEnded lets the leaf go: a container may have a hundred thousand jobs.
@@ -78,7 +123,10 @@ func (k *container) forgetJob(c *kit.Context[containerMessage], number uint32) {
 	}
 }
 
-func (k *container) recountJobs() {
+func (k *container) recountJobs(c *kit.Context[containerMessage]) {
+	if k.order.bare && k.state != containerBorn {
+		k.followOwned(c)
+	}
 	for _, kept := range k.jobs {
 		if kept.exit != nil {
 			k.order.owner(jobEnded{*kept.exit})
@@ -101,17 +149,23 @@ func (k *container) forsakeJob(name string) {
 //sumtype:decl
 type memoryMessage interface{ memory() }
 
-type memoryWaited struct{ err error }
+type (
+	memoryWaited struct{ err error }
+	memoryDue    struct{}
+)
 
 func (memoryWaited) memory() {}
+func (memoryDue) memory()    {}
 
 // memory waits for the kernel's word that it killed a process of a bare
-// container for want of memory.
+// container for want of memory, or that PID 1 is dead: no job may be there to
+// notice.
 type memory struct {
 	kit.Base[memoryMessage]
 	w         *world
 	container string
 	parent    kit.Ref[containerMessage]
+	pause     time.Duration
 }
 
 func (w *world) memoryKind(container string, parent kit.Ref[containerMessage]) kit.Kind[memoryMessage] {
@@ -121,20 +175,38 @@ func (w *world) memoryKind(container string, parent kit.Ref[containerMessage]) k
 }
 
 func (m *memory) Up(c *kit.Context[memoryMessage]) error {
-	kit.Pipe(c, "wait for memory", func(ctx context.Context) (uint64, error) {
-		return m.w.Kernel.WaitOOM(ctx, m.container, 0)
-	}, func(_ uint64, err error) memoryMessage { return memoryWaited{err} })
+	m.pause = m.w.Settings.RetryMin
+	m.wait(c)
 	return nil
+}
+
+func (m *memory) wait(c *kit.Context[memoryMessage]) {
+	kit.Pipe(c, "wait for memory", func(ctx context.Context) (uint64, error) {
+		kills, err := m.w.Kernel.WaitOOM(ctx, m.container, 0)
+		if errors.Is(err, isolation.ErrGone) { // or only the hold on it is
+			if _, gone := m.w.Kernel.Adopt(ctx, m.container); !errors.Is(gone, isolation.ErrGone) {
+				err = fmt.Errorf("the hold on PID 1 was lost: %v", gone)
+			}
+		}
+		return kills, err
+	}, func(_ uint64, err error) memoryMessage { return memoryWaited{err} })
 }
 
 func (m *memory) Receive(c *kit.Context[memoryMessage], message memoryMessage) error {
 	switch message := message.(type) {
+	case memoryDue:
+		m.wait(c)
 	case memoryWaited:
-		if message.err != nil {
-			c.Log().Debug("the memory of a container is watched no more", "container", m.container, "reason", message.err)
-			return nil
+		switch {
+		case message.err == nil:
+			m.parent.Tell(leafTold{oomSeen{}})
+		case errors.Is(message.err, isolation.ErrGone):
+			m.parent.Tell(leafTold{initGone{}})
+		default:
+			c.Log().Debug("a container's memory is watched again", "container", m.container, "reason", message.err)
+			c.After(m.pause, memoryDue{})
+			m.pause = min(2*m.pause, m.w.Settings.RetryMax)
 		}
-		m.parent.Tell(leafTold{oomSeen{}})
 	}
 	return nil
 }

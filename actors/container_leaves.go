@@ -17,6 +17,7 @@ type leafFact interface{ leaf() }
 type (
 	jobOver       struct{ exit isolation.Exit }
 	oomSeen       struct{}
+	initGone      struct{} // PID 1 is dead
 	portOpen      struct{}
 	portClosed    struct{}
 	outputDrained struct{}
@@ -28,6 +29,7 @@ type (
 
 func (jobOver) leaf()       {}
 func (oomSeen) leaf()       {}
+func (initGone) leaf()      {}
 func (portOpen) leaf()      {}
 func (portClosed) leaf()    {}
 func (outputDrained) leaf() {}
@@ -49,6 +51,10 @@ func (k *container) leaf(c *kit.Context[containerMessage], f leafFact) {
 	case oomSeen:
 		k.oom = true
 		k.order.owner(outOfMemory{})
+	case initGone:
+		if k.state == containerLiving { // else it is found out on the way
+			k.input(c, inDead)
+		}
 	case portOpen:
 		k.health = healthy{}
 		k.order.owner(k.health)

@@ -46,7 +46,9 @@ type (
 	// containerFailed says that it could not be made; nothing of it is left.
 	containerFailed struct{ err error }
 	// containerLost says that it is gone, or can't be looked after any more.
-	containerLost      struct{}
+	containerLost struct{}
+	// unstoppable says that PID 1 doesn't end its jobs when it is asked to.
+	unstoppable        struct{}
 	jobEnded           struct{ exit isolation.Exit }
 	outOfMemory        struct{}
 	healthy            struct{}
@@ -62,6 +64,7 @@ func (containerPlaced) containerFact()    {}
 func (containerActive) containerFact()    {}
 func (containerFailed) containerFact()    {}
 func (containerLost) containerFact()      {}
+func (unstoppable) containerFact()        {}
 func (jobEnded) containerFact()           {}
 func (outOfMemory) containerFact()        {}
 func (healthy) containerFact()            {}

@@ -193,6 +193,7 @@ func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 	case containerDone:
 		i.done = true
 		i.drive(c)
+	case unstoppable: // the container is killed, as it is to be gone
 	}
 }
 

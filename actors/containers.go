@@ -31,6 +31,12 @@ type (
 	prepareDue struct{}
 	foreseen   struct{ slot uint32 }
 	prepared   struct{ err error }
+	// swept are the containers that the janitor knows of; next is told of those
+	// too that are being made, or wait for their turn.
+	swept struct {
+		known map[string]bool
+		next  func(known map[string]bool)
+	}
 	// hurry says that the node is shutting down: nothing waits for long any more.
 	hurry struct{}
 	// containersLeft asks to be told when no container is left.
@@ -45,6 +51,7 @@ func (containerForsook) containers() {}
 func (prepareDue) containers()       {}
 func (foreseen) containers()         {}
 func (prepared) containers()         {}
+func (swept) containers()            {}
 func (hurry) containers()            {}
 func (containersLeft) containers()   {}
 
@@ -103,6 +110,11 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 		s.forget(c, m.id)
 	case containerForsook:
 		s.forsake(c, m)
+	case swept:
+		for id := range s.held {
+			m.known[id] = true
+		}
+		m.next(m.known)
 	case hurry:
 		for _, kept := range s.held {
 			kept.ref.Tell(hurried{})

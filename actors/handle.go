@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -16,10 +15,13 @@ import (
 type handleMessage interface{ handle() }
 
 type (
-	// clientWants is what a client asks; job is the number that a new one gets.
+	// clientWants is what a client asks; job is the number that a new one gets. It
+	// is for one incarnation: of what others were asked, clients are told that it
+	// is lost.
 	clientWants struct {
 		command messaging.ContainerCommand
 		job     uint32
+		life    int
 	}
 	roomFound struct {
 		place Placement
@@ -35,13 +37,19 @@ type (
 		err    error
 	}
 	handleTold struct{ fact containerFact }
-	// containerVanished says that the container's actor is gone, whatever became of it.
-	containerVanished struct{}
+	// containerVanished says that a container's actor is gone, whatever became of it.
+	containerVanished struct{ ref kit.Ref[containerMessage] }
 	// expired says that no client has held the container for its grace time, or
 	// that the node shuts down.
 	expired     struct{}
 	handleNudge struct{}
+	// readersLate says that who reads a job had long enough.
+	readersLate struct{}
 )
+
+// readMax is how long a destruction waits for those who read what jobs wrote: one
+// of them may never do it.
+const readMax = 5 * time.Second
 
 func (clientWants) handle()       {}
 func (roomFound) handle()         {}
@@ -51,6 +59,7 @@ func (handleTold) handle()        {}
 func (containerVanished) handle() {}
 func (expired) handle()           {}
 func (handleNudge) handle()       {}
+func (readersLate) handle()       {}
 
 // handle is one container that Warden's clients made: Warden's state machine,
 // and what its clients wait for. The container itself is the same as
@@ -69,10 +78,15 @@ type handle struct {
 	status    isolation.Status
 	container kit.Ref[containerMessage]
 	known     bool          // what there is was found out
-	queue     []clientWants // what came before that
+	queue     []clientWants // what came before that, and jobs that came without a container's actor
 	jobs      map[uint32]*clientJob
-	halting   bool // ordered
+	starting  map[uint32]wish               // asked of the container
+	mapping   map[messaging.Ask]reservePort // asked of the ledger
+	halting   bool                          // ordered
 	halted    bool
+	deaf      bool            // it can't be stopped
+	reading   bool            // there is a limit to the reading
+	late      bool            // and it is over
 	grace     time.Duration   // of the stop
 	ending    []messaging.Ask // wait for the stop
 	take      bool            // to be destroyed
@@ -80,6 +94,8 @@ type handle struct {
 	removing  bool            // ordered
 	saving    bool            // the note is being written
 	unsaved   bool            // and has changed since
+	answers   []answered      // wait for that
+	later     []answered      // wait for the next one
 	dropped   []uint32        // jobs to be forgotten once it is written
 	nudge     func()
 }
@@ -87,7 +103,10 @@ type handle struct {
 func (w *world) handleKind(id string, create *messaging.CreateContainer, p parts,
 	parent kit.Ref[handlesMessage]) kit.Kind[handleMessage] {
 	return kit.Kind[handleMessage]{Name: "handle", Budget: w.Budget, New: func() kit.Actor[handleMessage] {
-		return &handle{w: w, id: id, create: create, parts: p, parent: parent, jobs: map[uint32]*clientJob{}}
+		return &handle{
+			w: w, id: id, create: create, parts: p, parent: parent, jobs: map[uint32]*clientJob{},
+			starting: map[uint32]wish{}, mapping: map[messaging.Ask]reservePort{},
+		}
 	}}
 }
 
@@ -99,8 +118,13 @@ func (h *handle) Up(c *kit.Context[handleMessage]) error {
 		h.reserve(c)
 		return nil
 	}
-	kit.Pipe(c, "adopt", h.adopt, func(s isolation.Status, err error) handleMessage { return takenUp{s, err} })
+	h.ask(c)
 	return nil
+}
+
+// ask asks the kernel what there is.
+func (h *handle) ask(c *kit.Context[handleMessage]) {
+	kit.Pipe(c, "adopt", h.adopt, func(s isolation.Status, err error) handleMessage { return takenUp{s, err} })
 }
 
 // Down releases nothing: the next incarnation finds all of it in the kernel.
@@ -110,11 +134,9 @@ func (h *handle) Down(*kit.Context[handleMessage]) {}
 func (h *handle) Receive(c *kit.Context[handleMessage], m handleMessage) error {
 	switch m := m.(type) {
 	case clientWants:
-		if !h.known {
-			h.queue = append(h.queue, m)
-			return nil
+		if m.life == c.Incarnation() {
+			h.want(c, m)
 		}
-		h.serve(c, m)
 	case roomFound:
 		h.begin(c, m)
 	case designed:
@@ -124,11 +146,18 @@ func (h *handle) Receive(c *kit.Context[handleMessage], m handleMessage) error {
 	case handleTold:
 		h.fact(c, m.fact)
 	case containerVanished:
-		h.container = kit.Ref[containerMessage]{}
-		h.nudgeSoon(c)
+		if h.container == m.ref {
+			h.container = kit.Ref[containerMessage]{}
+			h.nudgeSoon(c)
+		}
 	case expired:
 		h.destroy(c)
 	case handleNudge:
+		h.nudge = nil
+		h.drive(c)
+		h.askAgain(c)
+	case readersLate:
+		h.late = true
 		h.drive(c)
 	case noted:
 		h.noted(c, m)
@@ -143,8 +172,6 @@ func (h *handle) Receive(c *kit.Context[handleMessage], m handleMessage) error {
 	}
 	return nil
 }
-
-func (h *handle) answer(ask messaging.Ask, a messaging.Answer) { h.parent.Tell(answered{ask, a}) }
 
 func (h *handle) fail(ask messaging.Ask, text string) { h.answer(ask, messaging.Failed{Text: text}) }
 
@@ -168,7 +195,12 @@ func (h *handle) order(c *kit.Context[handleMessage], o containerOrder) {
 	self := c.Self()
 	o.id, o.place, o.bare = h.id, h.place, true
 	o.source = OutputSource{Container: h.id}
-	o.jobs = slices.Sorted(maps.Keys(h.jobs))
+	for id := range h.jobs {
+		if _, starting := h.starting[id]; !starting {
+			o.jobs = append(o.jobs, id)
+		}
+	}
+	slices.Sort(o.jobs)
 	o.owner = func(f containerFact) { self.Tell(handleTold{f}) }
 	h.parts.containers.Tell(o)
 	h.nudgeSoon(c)
@@ -179,13 +211,19 @@ func (h *handle) drive(c *kit.Context[handleMessage]) {
 	switch {
 	case h.state == handleDestroyed:
 	case !h.known && (h.create == nil || c.Incarnation() > 1):
-		h.Up(c)
-	case !h.known && h.spec.ID == "": // room, or a look at the disk
+		h.ask(c)
+	case !h.known && h.place.Container == "":
+		h.reserve(c)
+	case !h.known && h.spec.ID == "": // a look at the disk
 	case !h.known:
 		h.order(c, containerOrder{goal: goalRun, spec: h.spec})
-	case h.take && h.halted && h.read():
+	case h.take && (h.halted || h.deaf) && h.saving: // or a successor would know nothing of it
+	case h.take && (h.halted && (h.read() || h.late) || h.deaf):
 		h.removing = true
 		h.order(c, containerOrder{goal: goalRemove})
+	case h.take && h.halted && !h.reading:
+		h.reading = true
+		c.After(readMax, readersLate{})
 	case h.state == handleStopped && !h.halted:
 		h.halting = true
 		h.order(c, containerOrder{goal: goalHalt, grace: h.grace})
@@ -207,7 +245,10 @@ func (h *handle) fact(c *kit.Context[handleMessage], f containerFact) {
 	case containerPlaced:
 		if f.ref != h.container {
 			h.container = f.ref
-			kit.Watch(c, f.ref, func() handleMessage { return containerVanished{} })
+			kit.Watch(c, f.ref, func() handleMessage { return containerVanished{f.ref} })
+		}
+		if h.known {
+			h.unqueue(c)
 		}
 	case containerActive:
 		h.active(c, f.status)
@@ -216,9 +257,10 @@ func (h *handle) fact(c *kit.Context[handleMessage], f containerFact) {
 		h.state = handleDestroyed
 		h.parts.ledger.Tell(release{h.id})
 		h.giveUp(designWords(f.err))
-	case containerLost:
-		h.halted = true
+	case containerLost: // what still runs of it is no container any more
 		h.initDied(c)
+	case unstoppable:
+		h.cantStop(c)
 	case jobEnded:
 		h.jobEnded(c, f.exit)
 	case outOfMemory:
@@ -246,6 +288,19 @@ func (h *handle) stop(c *kit.Context[handleMessage], grace time.Duration) {
 	if first {
 		h.grace = grace
 		h.drive(c)
+		h.unqueue(c)
+	}
+}
+
+// cantStop gives up on a PID 1 that doesn't end its jobs: it can only be killed.
+func (h *handle) cantStop(c *kit.Context[handleMessage]) {
+	h.deaf = true
+	for _, ask := range h.ending {
+		h.fail(ask, helperFailed)
+	}
+	h.ending = nil
+	if h.take && !h.removing {
+		h.drive(c)
 	}
 }
 
@@ -260,13 +315,15 @@ func (h *handle) wasHalted(c *kit.Context[handleMessage]) {
 // settle answers who waits for a stop, once every job has ended, and goes on to
 // the destruction that was asked for.
 func (h *handle) settle(c *kit.Context[handleMessage]) {
-	if !h.halted || !h.over() {
+	if !h.halted {
 		return
 	}
-	for _, ask := range h.ending {
-		h.answer(ask, messaging.Done{})
+	if h.over() {
+		for _, ask := range h.ending {
+			h.answer(ask, messaging.Done{})
+		}
+		h.ending = nil
 	}
-	h.ending = nil
 	if h.take && !h.removing {
 		h.drive(c)
 	}
@@ -292,9 +349,12 @@ func (h *handle) gone(c *kit.Context[handleMessage]) {
 	}
 	h.input(c, inTaken)
 	h.parts.ledger.Tell(release{h.id})
-	for _, ask := range append(h.ending, h.taking...) {
-		h.answer(ask, messaging.Done{})
+	for _, a := range slices.Concat(h.answers, h.later) { // there is no disk to wait for
+		h.parent.Tell(a)
 	}
-	h.ending, h.taking = nil, nil
+	for _, ask := range slices.Concat(h.ending, h.taking) {
+		h.parent.Tell(answered{ask, messaging.Done{}})
+	}
+	h.answers, h.later, h.ending, h.taking = nil, nil, nil, nil
 	h.parent.Tell(handleOver{h.id})
 }

@@ -20,6 +20,7 @@ func (h *handle) reserve(c *kit.Context[handleMessage]) {
 		}
 		d.slot = &number
 	}
+	h.nudgeSoon(c)
 	self := c.Self()
 	h.parts.ledger.Tell(reserve{d, func(p Placement, err error) { self.Tell(roomFound{p, err}) }})
 }
@@ -69,6 +70,9 @@ func (h *handle) giveUp(text string) {
 
 // takeUp goes on from what the kernel has.
 func (h *handle) takeUp(c *kit.Context[handleMessage], m takenUp) {
+	if h.known {
+		return
+	}
 	gone := errors.Is(m.err, isolation.ErrGone)
 	switch {
 	case errors.Is(m.err, isolation.ErrUnknown):
@@ -77,6 +81,7 @@ func (h *handle) takeUp(c *kit.Context[handleMessage], m takenUp) {
 		return
 	case m.err != nil && !gone:
 		c.Log().Warn("a container can't be asked and will be again", "container", h.id, "error", m.err)
+		h.parent.Tell(handleMute{h.id})
 		h.nudgeSoon(c)
 		return
 	}
@@ -91,7 +96,7 @@ func (h *handle) takeUp(c *kit.Context[handleMessage], m takenUp) {
 		h.initDied(c)
 	}
 	h.ready(c)
-	if h.note.Taken { // nobody waits for it any more
+	if h.note.Taken || h.take { // nobody waits for it any more
 		h.destroy(c)
 		return
 	}
@@ -101,10 +106,27 @@ func (h *handle) takeUp(c *kit.Context[handleMessage], m takenUp) {
 // ready says that clients can name the container, and serves who did already.
 func (h *handle) ready(c *kit.Context[handleMessage]) {
 	h.parent.Tell(handleReady{h.id, string(h.note.Handle), h.note.Grace, h.lastJob()})
+	h.unqueue(c)
+}
+
+// want serves a client, or has it wait until that can be done.
+func (h *handle) want(c *kit.Context[handleMessage], m clientWants) {
+	in := inputOf(m.command)
+	_, isSpawn := m.command.(messaging.SpawnJob)
+	_, isRun := m.command.(messaging.RunJob)
+	_, v := nextHandle(h.state, in)
+	if !h.known || (isSpawn || isRun) && v == accept && h.container.IsZero() {
+		h.queue = append(h.queue, m)
+		return
+	}
+	h.serve(c, m)
+}
+
+func (h *handle) unqueue(c *kit.Context[handleMessage]) {
 	queue := h.queue
 	h.queue = nil
 	for _, m := range queue {
-		h.serve(c, m)
+		h.want(c, m)
 	}
 }
 

@@ -3,6 +3,8 @@ package actors
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"slices"
 
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/isolation"
@@ -35,10 +37,8 @@ func (j *clientJob) status(exceeded bool) uint32 {
 
 type (
 	spawned struct {
-		ask  messaging.Ask
-		id   uint32
-		link bool
-		err  error
+		id  uint32
+		err error
 	}
 	// gathered is a linked job's whole output.
 	gathered struct {
@@ -103,13 +103,18 @@ func (h *handle) takeUpJobs(c *kit.Context[handleMessage]) {
 		h.tag(c, number)
 	}
 	for _, job := range h.status.Jobs {
-		if h.jobs[job.Number] == nil {
+		switch {
+		case h.jobs[job.Number] != nil:
+		case job.Exit != nil: // somebody got all of it, or nobody heard of it
+			h.forget(c, []uint32{job.Number})
+		default:
 			h.jobs[job.Number] = newClientJob()
 		}
 	}
 }
 
-func (h *handle) lastJob() (last uint32) {
+func (h *handle) lastJob() uint32 {
+	last := h.note.LastJob
 	for number := range h.jobs {
 		last = max(last, number)
 	}
@@ -123,6 +128,7 @@ func (h *handle) running() (numbers []uint32) {
 			numbers = append(numbers, number)
 		}
 	}
+	slices.Sort(numbers)
 	return numbers
 }
 
@@ -147,35 +153,57 @@ type wish struct {
 }
 
 func (h *handle) spawn(c *kit.Context[handleMessage], w wish) {
-	ask, id, script := w.ask, w.id, w.script
-	if h.container.IsZero() {
-		h.fail(ask, helperFailed)
-		return
-	}
-	h.jobs[id] = newClientJob()
-	h.note.Jobs[id] = jobNote{Discard: script.Discard, Tag: script.LogTag}
+	h.jobs[w.id] = newClientJob()
+	h.note.Jobs[w.id] = jobNote{Discard: w.script.Discard, Tag: w.script.LogTag}
+	h.note.LastJob = max(h.note.LastJob, w.id)
 	h.keep(c)
+	h.starting[w.id] = w
+	h.start(c, w)
+	if h.nudge == nil {
+		h.nudgeSoon(c)
+	}
+}
+
+// start may be repeated: the container starts a job once.
+func (h *handle) start(c *kit.Context[handleMessage], w wish) {
 	self := c.Self()
-	h.container.Tell(startJob{h.w.Designer.Job(id, script), func(err error) {
-		self.Tell(spawned{ask, id, w.link, err})
-	}})
+	h.container.Tell(startJob{h.w.Designer.Job(w.id, w.script), func(err error) { self.Tell(spawned{w.id, err}) }})
+}
+
+// askAgain repeats what others were asked and have not answered.
+func (h *handle) askAgain(c *kit.Context[handleMessage]) {
+	for _, w := range h.starting {
+		h.start(c, w)
+	}
+	for _, r := range h.mapping {
+		h.parts.ledger.Tell(r)
+	}
+	if h.nudge == nil && len(h.starting)+len(h.mapping) > 0 {
+		h.nudgeSoon(c)
+	}
 }
 
 func (h *handle) spawned(c *kit.Context[handleMessage], m spawned) {
+	w, starting := h.starting[m.id]
+	if !starting { // an answer to a question that was repeated
+		return
+	}
+	delete(h.starting, m.id)
 	if m.err != nil {
 		c.Log().Warn("a job could not be started", "container", h.id, "job", m.id, "error", m.err)
 		delete(h.jobs, m.id)
 		delete(h.note.Jobs, m.id)
 		h.keep(c)
-		h.fail(m.ask, helperFailed)
+		h.fail(w.ask, helperFailed)
+		h.settle(c)
 		return
 	}
 	h.tag(c, m.id)
-	if m.link {
-		h.link(c, m.ask, m.id)
+	if w.link {
+		h.link(c, w.ask, m.id)
 		return
 	}
-	h.answer(m.ask, messaging.JobSpawned{Job: m.id})
+	h.answer(w.ask, messaging.JobSpawned{Job: m.id})
 }
 
 func (h *handle) written(id uint32, job *clientJob) Written { return Written{h.id, id, job.ended} }
@@ -227,7 +255,7 @@ func (h *handle) forget(c *kit.Context[handleMessage], jobs []uint32) {
 // linkable finds a job that nobody has linked.
 func (h *handle) linkable(ask messaging.Ask, id uint32) (*clientJob, bool) {
 	job, ok := h.jobs[id]
-	if !ok || job.consumed {
+	if _, starting := h.starting[id]; !ok || starting || job.consumed {
 		h.fail(ask, noSuchJob)
 		return nil, false
 	}
@@ -258,8 +286,8 @@ func (h *handle) link(c *kit.Context[handleMessage], ask messaging.Ask, id uint3
 				return g, err
 			}
 		}
-		g.stats, err = h.w.Live.Stats(ctx, h.id)
-		return g, err
+		g.stats, _ = h.w.Live.Stats(ctx, h.id) // of a dead container there are none
+		return g, nil
 	}, func(g gathered, err error) handleMessage {
 		g.ask, g.id, g.err = ask, id, err
 		return g
@@ -271,6 +299,11 @@ func (h *handle) gathered(c *kit.Context[handleMessage], m gathered) {
 	job.readers--
 	if m.err != nil {
 		c.Log().Warn("a job's output can't be read", "container", h.id, "job", m.id, "error", m.err)
+	}
+	if m.err != nil && !errors.Is(m.err, fs.ErrNotExist) { // it is there for who asks again
+		h.fail(m.ask, helperFailed)
+		h.settle(c)
+		return
 	}
 	if m.exceeded {
 		h.note.event(eventOutput)

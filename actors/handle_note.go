@@ -8,6 +8,7 @@ import (
 
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
 )
 
 // What Warden's clients may read among a container's events.
@@ -26,6 +27,8 @@ type note struct {
 	Taken  bool               `json:"taken,omitempty"` // to be destroyed
 	Events []string           `json:"events,omitempty"`
 	Jobs   map[uint32]jobNote `json:"jobs,omitempty"` // that nobody has linked
+	// LastJob is the greatest number that one of its jobs had: they are used once.
+	LastJob uint32 `json:"last_job,omitempty"`
 }
 
 // jobNote is what PID 1 doesn't know of a job.
@@ -43,7 +46,10 @@ func newNote(handle string, grace time.Duration) note {
 func (w *world) noteOf(spec isolation.Spec) note {
 	n := newNote(spec.ID, w.Designer.Grace())
 	if len(spec.Note) > 0 {
-		json.Unmarshal(spec.Note, &n)
+		if err := json.Unmarshal(spec.Note, &n); err != nil {
+			w.Log.Warn("a container's note can't be read", "container", spec.ID, "error", err)
+			n = newNote(spec.ID, w.Designer.Grace())
+		}
 	}
 	if n.Jobs == nil {
 		n.Jobs = map[uint32]jobNote{}
@@ -75,7 +81,8 @@ type noted struct {
 
 func (noted) handle() {}
 
-// keep writes the note behind, one write at a time.
+// keep writes the note behind, one write at a time. What is answered meanwhile
+// waits for it (answer): what a client was told holds for a successor.
 func (h *handle) keep(c *kit.Context[handleMessage]) {
 	if h.saving {
 		h.unsaved = true
@@ -95,7 +102,26 @@ func (h *handle) noted(c *kit.Context[handleMessage], m noted) {
 		c.Log().Error("a container's note is not on disk", "container", h.id, "error", m.err)
 	}
 	h.forget(c, m.dropped)
-	if h.unsaved {
+	for _, a := range h.answers {
+		h.parent.Tell(a)
+	}
+	h.answers, h.later = h.later, nil
+	switch {
+	case h.unsaved:
 		h.keep(c)
+	case h.take && !h.removing:
+		h.drive(c)
+	}
+}
+
+// answer tells a client, once what it is told of is on disk.
+func (h *handle) answer(ask messaging.Ask, a messaging.Answer) {
+	switch said := (answered{ask, a}); {
+	case !h.saving:
+		h.parent.Tell(said)
+	case h.unsaved:
+		h.later = append(h.later, said)
+	default:
+		h.answers = append(h.answers, said)
 	}
 }

@@ -239,31 +239,47 @@ func (h *handle) mapPort(c *kit.Context[handleMessage], m messaging.MapPort) {
 		return
 	}
 	self, ask := c.Self(), m.Ask
-	h.parts.ledger.Tell(reservePort{h.id, uint16(host), func(port uint16, err error) {
+	h.mapping[ask] = reservePort{h.id, uint16(host), func(port uint16, fresh bool, err error) {
 		if inside == 0 {
 			inside = uint32(port)
 		}
-		self.Tell(portReserved{ask, isolation.PortMap{Host: port, Container: uint16(inside)}, err})
-	}})
+		self.Tell(portReserved{ask, isolation.PortMap{Host: port, Container: uint16(inside)}, fresh, err})
+	}}
+	h.parts.ledger.Tell(h.mapping[ask])
+	if h.nudge == nil {
+		h.nudgeSoon(c)
+	}
 }
 
 // portReserved is the ledger's word.
 type portReserved struct {
-	ask  messaging.Ask
-	port isolation.PortMap
-	err  error
+	ask   messaging.Ask
+	port  isolation.PortMap
+	fresh bool
+	err   error
 }
 
 func (portReserved) handle() {}
 
 func (h *handle) portReserved(c *kit.Context[handleMessage], m portReserved) {
+	ledger, spare := h.parts.ledger, returnPort{h.id, m.port.Host}
+	if _, waits := h.mapping[m.ask]; !waits { // the question was repeated
+		if m.fresh {
+			ledger.Tell(spare)
+		}
+		return
+	}
+	delete(h.mapping, m.ask)
 	if m.err != nil {
 		h.fail(m.ask, "no port available")
 		return
 	}
 	h.do(c, m.ask, "net in", func(ctx context.Context) (messaging.Answer, error) {
-		return messaging.PortMapped{Host: uint32(m.port.Host), Container: uint32(m.port.Container)},
-			h.w.Live.Map(ctx, h.id, m.port)
+		err := h.w.Live.Map(ctx, h.id, m.port)
+		if err != nil && m.fresh {
+			ledger.Tell(spare)
+		}
+		return messaging.PortMapped{Host: uint32(m.port.Host), Container: uint32(m.port.Container)}, err
 	})
 }
 

@@ -13,8 +13,15 @@ import (
 	"github.com/deacon-agent/deacon/testsuite/model"
 )
 
+// neverReads is a client that is there and doesn't read.
+const neverReads = 14
+
 // Chunk takes a part of a stream, as the door would; a client called 13 is gone.
-func (s *stage) Chunk(_ context.Context, ask messaging.Ask, stream string, data []byte) error {
+func (s *stage) Chunk(ctx context.Context, ask messaging.Ask, stream string, data []byte) error {
+	if ask.Client == neverReads {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
 	if ask.Client == 13 {
 		return fmt.Errorf("socket: %w", actors.ErrClientGone)
 	}

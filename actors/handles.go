@@ -46,6 +46,13 @@ type (
 		ask    messaging.Ask
 		answer messaging.Answer
 	}
+	// handleMute comes from a handle whose container can't be asked.
+	handleMute struct{ id string }
+	// wardenSwept is what the janitor and the containers know of.
+	wardenSwept struct {
+		specs []isolation.Spec
+		known map[string]bool
+	}
 	// graceOver says that a container's last client left a grace time ago.
 	graceOver struct {
 		id   string
@@ -63,6 +70,8 @@ func (handleReady) handles()   {}
 func (handleOver) handles()    {}
 func (handleForsook) handles() {}
 func (answered) handles()      {}
+func (handleMute) handles()    {}
+func (wardenSwept) handles()   {}
 func (graceOver) handles()     {}
 func (takeAll) handles()       {}
 
@@ -85,6 +94,7 @@ type handles struct {
 	lastJob uint32                    //
 	asks    map[messaging.Ask]string  // container that is to answer
 	clients map[messaging.Client]map[string]bool
+	lost    map[string]bool // containers that no handle looked after at the last sweep
 	none    func()
 }
 
@@ -95,6 +105,8 @@ type keptHandle struct {
 	grace   time.Duration
 	ready   bool
 	pending bool // of a former agent, and not taken up yet
+	untold  bool // and its last job isn't known
+	life    int  // the incarnation that requests are for
 	clients map[messaging.Client]bool
 	turn    int    // of the grace time, so that an old one ends nothing
 	cancel  func() // ends the grace time under way
@@ -137,7 +149,7 @@ func (s *handles) Receive(c *kit.Context[handlesMessage], m handlesMessage) erro
 	case listDue:
 		s.list(c)
 	case handleUp:
-		s.up(m)
+		s.up(c, m)
 	case handleReady:
 		s.ready(c, m)
 	case handleOver:
@@ -146,6 +158,12 @@ func (s *handles) Receive(c *kit.Context[handlesMessage], m handlesMessage) erro
 		s.forsake(c, m)
 	case answered:
 		s.answer(m.ask, m.answer)
+	case handleMute:
+		if kept, ok := s.held[m.id]; ok {
+			s.settled(kept)
+		}
+	case wardenSwept:
+		s.sweep(c, m)
 	case graceOver:
 		if kept, ok := s.held[m.id]; ok && kept.turn == m.turn && len(kept.clients) == 0 {
 			c.Log().Info("a container is destroyed: no client refers to it", "container", m.id, "handle", kept.name)
@@ -168,11 +186,7 @@ func (s *handles) takeUp(c *kit.Context[handlesMessage], m wardenListed) {
 	specs := slices.DeleteFunc(m.specs, func(spec isolation.Spec) bool { return spec.Owner != isolation.OwnerWarden })
 	slices.SortStableFunc(specs, func(a, b isolation.Spec) int { return a.Created.Compare(b.Created) })
 	for _, spec := range specs {
-		s.spawn(c, spec.ID, nil)
-		kept := s.held[spec.ID]
-		kept.pending, kept.name = true, string(s.w.noteOf(spec).Handle)
-		s.names[kept.name] = spec.ID
-		s.order = append(s.order, spec.ID)
+		s.adopt(c, spec)
 	}
 	queue := s.queue
 	s.queue = nil
@@ -181,11 +195,62 @@ func (s *handles) takeUp(c *kit.Context[handlesMessage], m wardenListed) {
 	}
 }
 
+// adopt spawns the handle of a container that is there. A name is given again
+// only once what had it was destroyed: of two that have it the older one's
+// destruction was cut short.
+func (s *handles) adopt(c *kit.Context[handlesMessage], spec isolation.Spec) {
+	n := s.w.noteOf(spec)
+	s.spawn(c, spec.ID, nil)
+	kept := s.held[spec.ID]
+	kept.pending, kept.untold, kept.name = true, true, string(n.Handle)
+	if older, taken := s.names[kept.name]; taken {
+		s.held[older].ref.Tell(expired{})
+		s.order = slices.DeleteFunc(s.order, func(id string) bool { return id == older })
+	}
+	s.names[kept.name] = spec.ID
+	s.order = append(s.order, spec.ID)
+	s.lastJob = max(s.lastJob, n.LastJob)
+}
+
+// sweep takes up what was made for an incarnation that was gone by then, and has
+// the promises audited.
+func (s *handles) sweep(c *kit.Context[handlesMessage], m wardenSwept) {
+	if !s.listed {
+		return
+	}
+	lost := map[string]bool{}
+	for _, spec := range m.specs {
+		if spec.Owner != isolation.OwnerWarden || s.held[spec.ID] != nil {
+			continue
+		}
+		if lost[spec.ID] = true; !s.lost[spec.ID] { // it may just be going
+			continue
+		}
+		n := s.w.noteOf(spec)
+		if _, named := s.names[string(n.Handle)]; named || n.Taken {
+			s.remove(spec.ID)
+			continue
+		}
+		s.adopt(c, spec)
+	}
+	s.lost = lost
+	for id := range s.held {
+		m.known[id] = true
+	}
+	s.parts.ledger.Tell(audit{m.known})
+}
+
+func (s *handles) remove(id string) {
+	s.parts.containers.Tell(containerOrder{
+		id: id, goal: goalRemove, bare: true, place: Placement{Container: id}, owner: func(containerFact) {},
+	})
+}
+
 func (s *handles) spawn(c *kit.Context[handlesMessage], id string, create *messaging.CreateContainer) {
 	ref := kit.Spawn(c, id, s.w.handleKind(id, create, s.parts, c.Self()), func(name string, reason error) handlesMessage {
 		return handleForsook{name, reason}
 	})
-	s.held[id] = &keptHandle{ref: ref, clients: map[messaging.Client]bool{}}
+	s.held[id] = &keptHandle{ref: ref, life: 1, clients: map[messaging.Client]bool{}}
 }
 
 func (s *handles) command(c *kit.Context[handlesMessage], command messaging.Command) {
@@ -245,7 +310,7 @@ func (s *handles) pass(m messaging.ContainerCommand) {
 	number := uint32(0)
 	switch m.(type) {
 	case messaging.SpawnJob, messaging.RunJob:
-		if s.anyPending() {
+		if s.anyUntold() {
 			s.jobless = append(s.jobless, m)
 			return
 		}
@@ -253,12 +318,12 @@ func (s *handles) pass(m messaging.ContainerCommand) {
 		number = s.lastJob
 	}
 	s.asks[m.Asked()] = id
-	s.held[id].ref.Tell(clientWants{m, number})
+	s.held[id].ref.Tell(clientWants{m, number, s.held[id].life})
 }
 
-func (s *handles) anyPending() bool {
+func (s *handles) anyUntold() bool {
 	for _, kept := range s.held {
-		if kept.pending {
+		if kept.untold {
 			return true
 		}
 	}
@@ -266,15 +331,22 @@ func (s *handles) anyPending() bool {
 }
 
 // up answers in the place of a handle that was restarted: what it was asked is
-// lost with the incarnation that was asked.
-func (s *handles) up(m handleUp) {
-	if m.incarnation == 1 {
+// lost with the incarnation that was asked. A container that nobody was told of
+// yet goes: whoever wants one will ask again.
+func (s *handles) up(c *kit.Context[handlesMessage], m handleUp) {
+	kept, ok := s.held[m.id]
+	if !ok || m.incarnation == 1 {
 		return
 	}
+	kept.life = m.incarnation
 	for ask, id := range maps.Clone(s.asks) {
 		if id == m.id {
 			s.answer(ask, messaging.Failed{Text: askAgain})
 		}
+	}
+	if !kept.ready && !kept.pending {
+		s.remove(m.id)
+		s.forget(c, m.id)
 	}
 }
 
@@ -296,15 +368,15 @@ func (s *handles) ready(c *kit.Context[handlesMessage], m handleReady) {
 	if !kept.ready && !kept.pending {
 		s.order = append(s.order, m.id)
 	}
-	kept.ready = true
+	kept.ready, kept.pending = true, false
 	s.settled(kept)
 	s.expireSoon(c, m.id)
 }
 
 // settled serves who waited for the jobs of a former agent to be known.
 func (s *handles) settled(kept *keptHandle) {
-	kept.pending = false
-	if s.anyPending() {
+	kept.untold = false
+	if s.anyUntold() {
 		return
 	}
 	jobless := s.jobless
@@ -394,9 +466,7 @@ func (s *handles) forsake(c *kit.Context[handlesMessage], m handleForsook) {
 		return
 	}
 	s.w.tell(messaging.ActorGaveUp{NodeID: s.w.Node.ID, Actor: kept.ref.Path(), Reason: m.reason.Error(), At: c.Now()})
-	s.parts.containers.Tell(containerOrder{
-		id: m.id, goal: goalRemove, bare: true, place: Placement{Container: m.id}, owner: func(containerFact) {},
-	})
+	s.remove(m.id)
 	s.drop(m.id, kept)
 }
 

@@ -94,7 +94,12 @@ func (j *janitor) sweep(specs []isolation.Spec) {
 		known[spec.ID] = true
 	}
 	j.suspect = suspect
-	j.parts.ledger.Tell(audit{known})
+	parts := j.parts
+	audited := func(known map[string]bool) { parts.ledger.Tell(audit{known}) }
+	if !parts.handles.IsZero() {
+		audited = func(known map[string]bool) { parts.handles.Tell(wardenSwept{specs, known}) }
+	}
+	parts.containers.Tell(swept{known, audited})
 }
 
 // reclaim destroys a container that nobody wants.

@@ -23,7 +23,13 @@ type reserve struct {
 type reservePort struct {
 	container string
 	wanted    uint16
-	answer    func(uint16, error)
+	answer    func(port uint16, fresh bool, err error) // fresh: promised to it just now
+}
+
+// returnPort gives back a port that could not be mapped.
+type returnPort struct {
+	container string
+	port      uint16
 }
 
 // release says that a container's processes are dead, free that nothing of it
@@ -47,6 +53,7 @@ type offer struct{ counts map[string]int }
 
 func (reserve) ledger()     {}
 func (reservePort) ledger() {}
+func (returnPort) ledger()  {}
 func (release) ledger()     {}
 func (free) ledger()        {}
 func (cooled) ledger()      {}
@@ -59,11 +66,12 @@ type ledger struct {
 	kit.Base[ledgerMessage]
 	w       *world
 	suspect map[string]bool
+	cooling map[string]bool // free, and not yet to be promised anew
 }
 
 func (w *world) ledgerKind() kit.Kind[ledgerMessage] {
 	return kit.Kind[ledgerMessage]{Name: "ledger", Budget: w.Budget, New: func() kit.Actor[ledgerMessage] {
-		return &ledger{w: w}
+		return &ledger{w: w, cooling: map[string]bool{}}
 	}}
 }
 
@@ -73,16 +81,20 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 		l.reserve(c, m)
 	case reservePort:
 		m.answer(l.w.book.reservePort(m.container, m.wanted))
+	case returnPort:
+		l.w.book.returnPort(m.container, m.port)
 	case release:
 		l.w.book.release(m.container)
 	case free:
 		// Should the ledger fall before the time is over, an audit finds it.
 		if delay := l.w.Settings.ReleaseDelay; delay > 0 {
+			l.cooling[m.container] = true
 			c.After(delay, cooled(m))
 			return nil
 		}
 		l.w.book.free(m.container)
 	case cooled:
+		delete(l.cooling, m.container)
 		l.w.book.free(m.container)
 	case audit:
 		l.audit(c, m.known)
@@ -113,7 +125,7 @@ func (l *ledger) audit(c *kit.Context[ledgerMessage], known map[string]bool) {
 	suspect := map[string]bool{}
 	for id := range l.w.book.entries {
 		switch {
-		case known[id]:
+		case known[id], l.cooling[id]:
 		case l.suspect[id]:
 			c.Log().Warn("a promise without a container is taken back", "container", id)
 			l.w.book.free(id)

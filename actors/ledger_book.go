@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/deacon-agent/deacon/isolation"
@@ -109,21 +110,33 @@ func (b *book) lease(wanted *uint32) (slot.Slot, bool) {
 
 // reservePort promises a further port to a container. One that it has already
 // is promised again, and one beyond the node's range belongs to nobody here.
-func (b *book) reservePort(container string, wanted uint16) (uint16, error) {
+func (b *book) reservePort(container string, wanted uint16) (_ uint16, fresh bool, _ error) {
 	e, ok := b.entries[container]
 	if !ok {
-		return 0, fmt.Errorf("container %s has no room", container)
+		return 0, false, fmt.Errorf("container %s has no room", container)
 	}
 	port := uint32(wanted)
 	if wanted == 0 {
 		if port, ok = b.ports.Lease(); !ok {
-			return 0, &noRoomError{"ports", 1, 0}
+			return 0, false, &noRoomError{"ports", 1, 0}
 		}
 	} else if !b.ports.Claim(port) {
-		return wanted, nil // not of the range, or somebody's already: the network decides
+		return wanted, false, nil // not of the range, or somebody's already: the network decides
 	}
 	e.ports = append(e.ports, uint16(port))
-	return uint16(port), nil
+	return uint16(port), true, nil
+}
+
+// returnPort takes one port of a container's back.
+func (b *book) returnPort(container string, port uint16) {
+	e, ok := b.entries[container]
+	if !ok {
+		return
+	}
+	if at := slices.Index(e.ports, port); at >= 0 {
+		e.ports = slices.Delete(e.ports, at, at+1)
+		b.ports.Free(uint32(port))
+	}
 }
 
 // complete adds what only the record knows to an entry that was claimed from

@@ -43,7 +43,7 @@ func (k *container) followJobs(c *kit.Context[containerMessage]) {
 // dead, or has forgotten them.
 func (k *container) followOwned(c *kit.Context[containerMessage]) {
 	for _, number := range k.order.jobs {
-		if k.jobs[number] == nil {
+		if k.jobs[number] == nil && k.starts[number] == nil {
 			k.followJob(c, number)
 		}
 	}
@@ -101,6 +101,9 @@ func (k *container) jobStarted(c *kit.Context[containerMessage], m jobStarted) {
 		k.followJob(c, m.number)
 	}
 	m.answer(m.err)
+	if m.err != nil { // its owner may be another by now, and take it for a job that runs
+		k.order.owner(jobEnded{isolation.Exit{Job: m.number, Code: -1, Lost: true}})
+	}
 	if k.state == containerStopping {
 		k.act(c)
 	}

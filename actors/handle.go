@@ -43,6 +43,8 @@ type (
 	// that the node shuts down.
 	expired     struct{}
 	handleNudge struct{}
+	// askerLeft says that nobody waits for the answer any more.
+	askerLeft struct{ ask messaging.Ask }
 	// readersLate says that who reads a job had long enough.
 	readersLate struct{}
 )
@@ -59,6 +61,7 @@ func (handleTold) handle()        {}
 func (containerVanished) handle() {}
 func (expired) handle()           {}
 func (handleNudge) handle()       {}
+func (askerLeft) handle()         {}
 func (readersLate) handle()       {}
 
 // handle is one container that Warden's clients made: Warden's state machine,
@@ -82,7 +85,8 @@ type handle struct {
 	jobs      map[uint32]*clientJob
 	starting  map[uint32]wish               // asked of the container
 	mapping   map[messaging.Ask]reservePort // asked of the ledger
-	halting   bool                          // ordered
+	reads     map[messaging.Ask]*reading
+	halting   bool // ordered
 	halted    bool
 	deaf      bool            // it can't be stopped
 	reading   bool            // there is a limit to the reading
@@ -105,7 +109,7 @@ func (w *world) handleKind(id string, create *messaging.CreateContainer, p parts
 	return kit.Kind[handleMessage]{Name: "handle", Budget: w.Budget, New: func() kit.Actor[handleMessage] {
 		return &handle{
 			w: w, id: id, create: create, parts: p, parent: parent, jobs: map[uint32]*clientJob{},
-			starting: map[uint32]wish{}, mapping: map[messaging.Ask]reservePort{},
+			starting: map[uint32]wish{}, mapping: map[messaging.Ask]reservePort{}, reads: map[messaging.Ask]*reading{},
 		}
 	}}
 }
@@ -156,6 +160,8 @@ func (h *handle) Receive(c *kit.Context[handleMessage], m handleMessage) error {
 		h.nudge = nil
 		h.drive(c)
 		h.askAgain(c)
+	case askerLeft:
+		h.clientLeft(c, m.ask)
 	case readersLate:
 		h.late = true
 		h.drive(c)
@@ -167,7 +173,7 @@ func (h *handle) Receive(c *kit.Context[handleMessage], m handleMessage) error {
 		h.inspected(c, m)
 	case portReserved:
 		h.portReserved(c, m)
-	case spawned, gathered, looked, streamed, forgotten:
+	case spawned, gathered, looked, streamed, tagged, forgotten:
 		h.job(c, m)
 	}
 	return nil

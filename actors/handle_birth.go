@@ -109,13 +109,22 @@ func (h *handle) ready(c *kit.Context[handleMessage]) {
 	h.unqueue(c)
 }
 
+// queueMax is how many requests wait for a container that can't be asked. Who
+// asks again and again, each time as another client, is told so.
+const queueMax = 1000
+
 // want serves a client, or has it wait until that can be done.
 func (h *handle) want(c *kit.Context[handleMessage], m clientWants) {
 	in := inputOf(m.command)
 	_, isSpawn := m.command.(messaging.SpawnJob)
 	_, isRun := m.command.(messaging.RunJob)
 	_, v := nextHandle(h.state, in)
-	if !h.known || (isSpawn || isRun) && v == accept && h.container.IsZero() {
+	waits := !h.known || (isSpawn || isRun) && v == accept && h.container.IsZero()
+	switch {
+	case waits && len(h.queue) == queueMax:
+		h.fail(m.command.Asked(), "the container can't be asked")
+		return
+	case waits:
 		h.queue = append(h.queue, m)
 		return
 	}

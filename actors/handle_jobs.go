@@ -2,8 +2,6 @@ package actors
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"slices"
 
 	"github.com/deacon-agent/deacon/actors/kit"
@@ -23,7 +21,8 @@ type clientJob struct {
 	exit     *isolation.Exit // nil: it runs
 	ended    chan struct{}   // closed with that
 	readers  int
-	consumed bool // somebody got all of it: it is nobody else's any more
+	left     [2]bool // one of them links, or streams, for a client that has gone
+	consumed bool    // somebody got all of it: it is nobody else's any more
 }
 
 func newClientJob() *clientJob { return &clientJob{ended: make(chan struct{})} }
@@ -40,41 +39,17 @@ type (
 		id  uint32
 		err error
 	}
-	// gathered is a linked job's whole output.
-	gathered struct {
-		ask            messaging.Ask
-		id             uint32
-		stdout, stderr []byte
-		exceeded       bool
-		stats          isolation.Stats
-		err            error
-	}
-	// streamed says that a stream came to its end, for whatever reason.
-	streamed struct {
-		ask      messaging.Ask
-		id       uint32
-		info     messaging.ContainerInfo
-		exceeded bool
-		err      error
-	}
-	// looked is what a stream needs before its first chunk.
-	looked struct {
-		ask   messaging.Ask
-		id    uint32
-		stats isolation.Stats
-		err   error
-	}
 	forgotten struct {
 		id  uint32
 		err error
 	}
+	// tagged says that all of a job's output is in the machine's log.
+	tagged forgotten
 )
 
 func (spawned) handle()   {}
-func (gathered) handle()  {}
-func (streamed) handle()  {}
-func (looked) handle()    {}
 func (forgotten) handle() {}
+func (tagged) handle()    {}
 
 // job takes what concerns one job.
 func (h *handle) job(c *kit.Context[handleMessage], m handleMessage) {
@@ -87,6 +62,8 @@ func (h *handle) job(c *kit.Context[handleMessage], m handleMessage) {
 		h.looked(c, m)
 	case streamed:
 		h.streamed(c, m)
+	case tagged:
+		h.tagged(c, m)
 	default:
 	case forgotten:
 		if m.err != nil {
@@ -214,9 +191,17 @@ func (h *handle) tag(c *kit.Context[handleMessage], id uint32) {
 	if tag == "" || job == nil {
 		return
 	}
+	job.readers++
 	kit.Pipe(c, "tag", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, h.w.Transcripts.Tag(ctx, h.written(id, job), tag)
-	}, func(_ struct{}, err error) handleMessage { return forgotten{id, err} })
+	}, func(_ struct{}, err error) handleMessage { return tagged{id, err} })
+}
+
+func (h *handle) tagged(c *kit.Context[handleMessage], m tagged) {
+	if m.err != nil {
+		c.Log().Warn("a job's lines can't be followed", "container", h.id, "job", m.id, "error", m.err)
+	}
+	h.unread(c, m.id)
 }
 
 func (h *handle) jobEnded(c *kit.Context[handleMessage], exit isolation.Exit) {
@@ -250,130 +235,4 @@ func (h *handle) forget(c *kit.Context[handleMessage], jobs []uint32) {
 			return struct{}{}, h.w.Live.Forget(ctx, h.id, id)
 		}, func(_ struct{}, err error) handleMessage { return forgotten{id, err} })
 	}
-}
-
-// linkable finds a job that nobody has linked.
-func (h *handle) linkable(ask messaging.Ask, id uint32) (*clientJob, bool) {
-	job, ok := h.jobs[id]
-	if _, starting := h.starting[id]; !ok || starting || job.consumed {
-		h.fail(ask, noSuchJob)
-		return nil, false
-	}
-	job.readers++
-	return job, true
-}
-
-// link waits for the job's end, or until it wrote too much, and then reads all.
-func (h *handle) link(c *kit.Context[handleMessage], ask messaging.Ask, id uint32) {
-	job, ok := h.linkable(ask, id)
-	if !ok {
-		return
-	}
-	t, most, discard := h.w.Transcripts, h.w.Designer.OutputMax(), h.note.Jobs[id].Discard
-	written := h.written(id, job)
-	kit.Pipe(c, "link", func(ctx context.Context) (g gathered, err error) {
-		if discard {
-			select {
-			case <-job.ended:
-			case <-ctx.Done():
-				return g, ctx.Err()
-			}
-		} else {
-			if _, err = t.Exceeds(ctx, written, most); err == nil {
-				g.stdout, g.stderr, g.exceeded, err = t.Gather(written, most)
-			}
-			if err != nil {
-				return g, err
-			}
-		}
-		g.stats, _ = h.w.Live.Stats(ctx, h.id) // of a dead container there are none
-		return g, nil
-	}, func(g gathered, err error) handleMessage {
-		g.ask, g.id, g.err = ask, id, err
-		return g
-	})
-}
-
-func (h *handle) gathered(c *kit.Context[handleMessage], m gathered) {
-	job := h.jobs[m.id]
-	job.readers--
-	if m.err != nil {
-		c.Log().Warn("a job's output can't be read", "container", h.id, "job", m.id, "error", m.err)
-	}
-	if m.err != nil && !errors.Is(m.err, fs.ErrNotExist) { // it is there for who asks again
-		h.fail(m.ask, helperFailed)
-		h.settle(c)
-		return
-	}
-	if m.exceeded {
-		h.note.event(eventOutput)
-		h.keep(c)
-	}
-	job.consumed = true
-	h.answer(m.ask, messaging.JobLinked{
-		Status: job.status(m.exceeded), Stdout: m.stdout, Stderr: m.stderr, Info: h.info(m.stats),
-	})
-	h.letGo(c, m.id, job)
-	h.settle(c)
-}
-
-// stream looks first: what a client learns of the container is from before the
-// first chunk.
-func (h *handle) stream(c *kit.Context[handleMessage], ask messaging.Ask, id uint32) {
-	if _, ok := h.linkable(ask, id); !ok {
-		return
-	}
-	kit.Pipe(c, "look", func(ctx context.Context) (isolation.Stats, error) { return h.w.Live.Stats(ctx, h.id) },
-		func(s isolation.Stats, err error) handleMessage { return looked{ask, id, s, err} })
-}
-
-// errTooMuch ends the reading of a job that wrote more than it may.
-var errTooMuch = errors.New("more than the output's limit")
-
-func (h *handle) looked(c *kit.Context[handleMessage], m looked) {
-	if m.err != nil {
-		h.jobs[m.id].readers--
-		h.fail(m.ask, words("inspect", m.err))
-		h.settle(c)
-		return
-	}
-	job, info, most := h.jobs[m.id], h.info(m.stats), h.w.Designer.OutputMax()
-	discard, written := h.note.Jobs[m.id].Discard, h.written(m.id, job)
-	kit.Pipe(c, "stream", func(ctx context.Context) (struct{}, error) {
-		if discard {
-			select {
-			case <-job.ended:
-			case <-ctx.Done():
-			}
-			return struct{}{}, ctx.Err()
-		}
-		read := int64(0)
-		return struct{}{}, h.w.Transcripts.Follow(ctx, written, func(stream string, data []byte) error {
-			if read += int64(len(data)); read > most {
-				return errTooMuch
-			}
-			return h.w.Clients.Chunk(ctx, m.ask, stream, data)
-		})
-	}, func(_ struct{}, err error) handleMessage {
-		return streamed{m.ask, m.id, info, errors.Is(err, errTooMuch), err}
-	})
-}
-
-// streamed: a client that left while there was something to read leaves the job
-// to the next one.
-func (h *handle) streamed(c *kit.Context[handleMessage], m streamed) {
-	job := h.jobs[m.id]
-	job.readers--
-	if m.err != nil && !m.exceeded {
-		if !errors.Is(m.err, ErrClientGone) {
-			c.Log().Warn("a job's output can't be read", "container", h.id, "job", m.id, "error", m.err)
-			h.fail(m.ask, helperFailed)
-		}
-		h.settle(c)
-		return
-	}
-	job.consumed = true
-	h.answer(m.ask, messaging.JobStreamed{Status: job.status(m.exceeded), Info: m.info})
-	h.letGo(c, m.id, job)
-	h.settle(c)
 }

@@ -109,7 +109,11 @@ type inspected struct {
 
 func (inspected) handle() {}
 
+// inspected knows of a dead container what is in the note.
 func (h *handle) inspected(c *kit.Context[handleMessage], m inspected) {
+	if errors.Is(m.err, isolation.ErrGone) {
+		m.err = nil
+	}
 	h.finished(c, done{m.ask, "inspect", messaging.ContainerInspected{Info: h.info(m.stats)}, m.err})
 }
 
@@ -194,12 +198,20 @@ func (h *handle) alter(c *kit.Context[handleMessage], command messaging.Containe
 	}
 }
 
+// memoryMin is the least limit that is one: of less the kernel makes nothing,
+// and nothing means no limit here.
+const memoryMin = 4096
+
 // memoryBytes is a limit as the kernel takes it: what is beyond its range is none.
 func memoryBytes(n *uint64) *int64 {
-	if n != nil && *n >= memoryUnlimited {
+	if n == nil {
+		return nil
+	}
+	if *n >= memoryUnlimited {
 		return new(int64)
 	}
-	return scaled(n, 1)
+	bytes := max(int64(*n), memoryMin)
+	return &bytes
 }
 
 func scaled(n *uint64, by uint64) *int64 {

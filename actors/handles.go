@@ -408,9 +408,10 @@ func (s *handles) leave(c *kit.Context[handlesMessage], client messaging.Client)
 		}
 	}
 	delete(s.clients, client)
-	for ask := range maps.Clone(s.asks) {
+	for ask, id := range maps.Clone(s.asks) {
 		if ask.Client == client {
 			delete(s.asks, ask)
+			s.held[id].ref.Tell(askerLeft{ask})
 		}
 	}
 }

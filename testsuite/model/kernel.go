@@ -41,6 +41,7 @@ type container struct {
 	open     bool   // its application listens
 	job      uint32 // 0: it was made without one
 	jobs     map[uint32]*further
+	used     map[uint32]bool // numbers of jobs, for ever
 	exit     *isolation.Exit
 	ended    chan struct{} // closed when the job has ended
 	dead     chan struct{} // closed when PID 1 has
@@ -104,7 +105,7 @@ func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, er
 		}
 	}
 	c := &container{
-		spec: spec, jobs: map[uint32]*further{},
+		spec: spec, jobs: map[uint32]*further{}, used: map[uint32]bool{},
 		ended: make(chan struct{}), dead: make(chan struct{}), oom: make(chan struct{}),
 	}
 	if job != nil {

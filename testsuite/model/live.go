@@ -81,9 +81,10 @@ func (k *Kernel) Spawn(_ context.Context, id string, job isolation.Job) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if _, used := c.jobs[job.Number]; used || !c.alive {
+	if c.used[job.Number] || !c.alive {
 		return fmt.Errorf("job %d can't be started", job.Number)
 	}
+	c.used[job.Number] = true
 	c.jobs[job.Number] = &further{argv: job.Argv, ended: make(chan struct{})}
 	if act := behaviourOf(job); act.Ends > 0 {
 		time.AfterFunc(act.Ends, func() { k.with(id, func(c *container) { c.end(job.Number, act.Exit) }) })
@@ -91,7 +92,7 @@ func (k *Kernel) Spawn(_ context.Context, id string, job isolation.Job) error {
 	return nil
 }
 
-// Forget drops an ended job.
+// Forget drops an ended job. Its number stays used.
 func (k *Kernel) Forget(_ context.Context, id string, job uint32) error {
 	if err := k.fault("forget", id); err != nil {
 		return err

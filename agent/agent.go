@@ -60,6 +60,7 @@ func Run(ctx context.Context, config Config, o Options) (err error) {
 		return err
 	}
 	if err := a.begin(ctx); err != nil {
+		a.failed = true
 		return err
 	}
 	return a.serve(ctx)
@@ -81,6 +82,7 @@ type agent struct {
 	tree    *actors.Tree
 	door    atomic.Pointer[socket.Door] // nil: closed
 	closers []closer                    // newest last
+	failed  bool                        // the agent never came as far as to serve
 	empty   bool                        // nothing runs any more: the kernel gets everything back
 }
 
@@ -165,6 +167,10 @@ func (a *agent) plan() slot.Plan {
 // closeBox leaves every container running; where none is left, the kernel gets
 // back the table and the groups too.
 func (a *agent) closeBox() error {
+	if a.failed {
+		left, err := a.box.Containers(context.Background())
+		a.empty = err == nil && len(left) == 0
+	}
 	err := a.box.Close()
 	if a.empty {
 		err = errors.Join(err, a.box.Remove())
@@ -185,7 +191,12 @@ func (a *agent) openBus(ctx context.Context) error {
 	a.defers("the bus", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), closeMax)
 		defer cancel()
-		return a.bus.Close(ctx)
+		err := a.bus.Close(ctx)
+		if errors.Is(err, bus.ErrUnsent) { // a node of Warden's clients may never have had a server
+			a.log.Warn("the agent leaves with something untold", "reason", err)
+			return nil
+		}
+		return err
 	})
 	return nil
 }

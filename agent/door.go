@@ -16,17 +16,21 @@ import (
 // detach: the longest that one takes is a stop, and what comes of it.
 const drainMax = 30 * time.Second
 
-// wardenOptions is what the tree needs to serve Warden's clients.
+// wardenOptions is what the tree needs to serve Warden's clients. It is there
+// without a door too: what clients made before the door was taken out of the
+// configuration lives for its grace time, and a shutdown finds it.
 func (a *agent) wardenOptions(o *actors.Options, stacks []StackRoot) error {
 	w := a.config.Warden
 	if w == nil {
-		return nil
+		missing := DefaultWarden()
+		missing.Rootfs = a.config.Stacks[0]
+		w = &missing
 	}
 	root, err := wardenRootfs(w.Rootfs, stacks)
 	if err != nil {
 		return err
 	}
-	o.Live = live{a.box}
+	o.Live = live{a.box, a.log.Named("warden")}
 	log := syslog.New(w.SyslogSocket)
 	a.defers("the machine's log", log.Close)
 	o.Transcripts = transcripts{a.outputs.follower, a.box.JobFolder, log}

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"path/filepath"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/box"
+	"github.com/deacon-agent/deacon/isolation/disk"
 	"github.com/deacon-agent/deacon/isolation/output"
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/socket"
@@ -16,7 +19,10 @@ import (
 
 // live is the box as Warden's clients use it: jobs and copies are those of the
 // container's own users.
-type live struct{ *box.Box }
+type live struct {
+	*box.Box
+	log hclog.Logger
+}
 
 var _ actors.Live = live{}
 
@@ -29,6 +35,18 @@ func (l live) Spawn(ctx context.Context, id string, job isolation.Job) error {
 	job.User = isolation.User{UID: uid, GID: gid}
 	job.Dir, job.Env = home, append([]string{"HOME=" + home}, job.Env...)
 	return l.Box.Spawn(ctx, id, job)
+}
+
+// Limit lets a bound go that no driver of this machine can keep, as for
+// applications: clients that name one with the others are to get those.
+func (l live) Limit(ctx context.Context, id string, change isolation.LimitChange) (isolation.Limits, error) {
+	limits, err := l.Box.Limit(ctx, id, change)
+	if errors.Is(err, disk.ErrNoQuota) && change.DiskInodes != nil {
+		change.DiskInodes = nil
+		l.log.Debug("inodes can't be limited here", "container", id, "reason", err)
+		return l.Box.Limit(ctx, id, change)
+	}
+	return limits, err
 }
 
 func (l live) CopyIn(ctx context.Context, id string, copy isolation.Copy) error {

@@ -18,6 +18,9 @@ import (
 // ErrClosed says that the bus was closed.
 var ErrClosed = errors.New("the bus is closed")
 
+// ErrUnsent says that there was nobody to take what was still to be told.
+var ErrUnsent = errors.New("messages were not sent")
+
 // Bus is a node's connection. All methods may be called from any goroutine.
 type Bus struct {
 	config     Config
@@ -170,7 +173,7 @@ func (b *Bus) Close(ctx context.Context) error {
 	b.link.close()
 	b.complaints.sumUp()
 	if unsent > 0 {
-		err = errors.Join(fmt.Errorf("%d messages were not sent", unsent), err)
+		err = errors.Join(fmt.Errorf("%d %w", unsent, ErrUnsent), err)
 	}
 	if err != nil {
 		return fmt.Errorf("bus: close: %w", err)

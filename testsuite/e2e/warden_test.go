@@ -388,3 +388,25 @@ func TestManyContainersOverManyConnections(t *testing.T) {
 		t.Errorf("listed %q, %v", listed, err)
 	}
 }
+
+// An agent whose configuration has no door any more still looks after what
+// clients made, and a shutdown leaves nothing of it.
+func TestAnAgentWithoutTheDoorLooksAfterWhatIsLeft(t *testing.T) {
+	w := newWardens(t, "")
+	handle := w.create()
+	w.spawn(handle, "sleep 1000")
+	w.node.Kill()
+	config, err := os.ReadFile(w.node.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := strings.Cut(string(config), "warden {")
+	if err := os.WriteFile(w.node.Config(), []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.node.Start()
+	if _, err := wardenclient.Dial(w.ctx(), w.socket); err == nil {
+		t.Error("there is a door although none is configured")
+	}
+	w.node.Shutdown() // and the rig looks for what is left
+}

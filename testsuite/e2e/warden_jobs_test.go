@@ -91,6 +91,9 @@ func TestWhatAJobWritesBeyondTheLimitIsCut(t *testing.T) {
 		}
 		t.Logf("%s: %s", c.what, time.Since(begun))
 	}
+	if _, out, _ := w.run(handle, "pgrep -x yes | wc -l"); out != "1\n" {
+		t.Errorf("%q of what wrote for ever run on, want it alive until the stop", out)
+	}
 	w.destroy(handle)
 }
 

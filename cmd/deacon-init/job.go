@@ -65,6 +65,10 @@ func (c *container) knows(number uint32) bool {
 	return false
 }
 
+// stuckAfter is how long a job's first process may take to its exec, before
+// everybody inside is told to go on.
+const stuckAfter = time.Second
+
 // forked is what a job's thread says of its fork.
 type forked struct {
 	pid  int
@@ -82,12 +86,13 @@ func (c *container) fork(j initproto.Job, files []*os.File) (int, string, error)
 	if c.setup.Join == initproto.JoinClone {
 		return c.bear(j, files)
 	}
-	if j.Since() > 1 {
-		// Nobody but the process itself can set all limits before its program
+	restore, lent := lendLimits(j)
+	defer restore()
+	if !lent {
+		// Nobody but the process itself can set such limits before its program
 		// begins: what is set from outside at once after the exec comes late
-		// under load, and of the stack's the kernel puts back what it was. A
-		// tracer could hold it there, but a child that is sent a signal before
-		// its exec stands still, and so does PID 1, which waits for the exec.
+		// under load. A tracer could hold it there, but a child that is sent a
+		// signal meanwhile stands still, and so does PID 1.
 		return c.onThread(c.join, func() (int, string, error) { return c.bear(j, files) })
 	}
 	pid, step, err := c.onThread(c.joinAndDress, func() (int, string, error) { return executeJob(j, files) })
@@ -112,8 +117,16 @@ func (c *container) onThread(first func() (string, error), start func() (int, st
 		pid, step, err := start()
 		done <- forked{pid, step, err}
 	}()
-	result := <-done
-	return result.pid, result.step, result.err
+	for {
+		select {
+		case result := <-done:
+			return result.pid, result.step, result.err
+		case <-time.After(stuckAfter):
+			// Somebody inside stopped the child between its clone and its exec,
+			// and the thread that waits for that.
+			unix.Kill(-1, unix.SIGCONT)
+		}
+	}
 }
 
 func executeJob(j initproto.Job, files []*os.File) (int, string, error) {

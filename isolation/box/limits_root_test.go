@@ -1,7 +1,6 @@
 package box
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -274,9 +273,7 @@ func TestThereIsNothingToLimitWhereNoContainerIs(t *testing.T) {
 	if err := unix.Kill(status.InitPID, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Wait(context.Background(), spec.ID, 1); err != nil { // until it is seen to be dead
-		t.Fatal(err)
-	}
+	<-b.held(spec.ID).init.Done() // it is seen to be dead
 	if _, err := b.Limit(t.Context(), spec.ID, change); !errors.Is(err, isolation.ErrGone) {
 		t.Errorf("limit where PID 1 is dead: %v", err)
 	}

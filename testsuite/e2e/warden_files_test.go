@@ -205,19 +205,24 @@ func TestARootFileSystemOfTheClients(t *testing.T) {
 		os.MkdirAll(root+"/home/vcap", 0o755), os.Chown(root+"/home/vcap", 4242, 4242),
 		os.Symlink("usr/bin", root+"/bin"), os.Symlink("usr/lib", root+"/lib"), os.Symlink("usr/lib64", root+"/lib64"),
 		os.Symlink(root, root+"-link"),
+		os.Mkdir(root+"/tmp", 0o777), os.Symlink("/../../../tmp", root+"/away"),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	handle, err := w.c.Create(w.ctx(), &protocol.CreateRequest{
-		Rootfs:     proto.String(root + "-link"),
-		BindMounts: []*protocol.CreateRequest_BindMount{bindOf("/usr", "/usr", protocol.CreateRequest_BindMount_RO)},
+		Rootfs: proto.String(root + "-link"),
+		BindMounts: []*protocol.CreateRequest_BindMount{
+			bindOf("/usr", "/usr", protocol.CreateRequest_BindMount_RO),
+			bindOf("/usr", "/away/wardens-bind", protocol.CreateRequest_BindMount_RO), // what leads out leads in
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for script, want := range map[string]string{
+		"ls -d /tmp/wardens-bind/bin":           "/tmp/wardens-bind/bin\n",
 		"cat /mark":                             "the client's\n",
 		"id -un; pwd; touch mine && echo wrote": "vcap\n/home/vcap\nwrote\n",
 		"stat -c %U:%G /home/vcap":              "vcap:vcap\n",
@@ -229,6 +234,11 @@ func TestARootFileSystemOfTheClients(t *testing.T) {
 	}
 	if _, out, stderr := w.run(handle, "echo changed > /mark; rm -r /home; ls /", privileged); !strings.Contains(out, "mark") {
 		t.Errorf("root: %q %q", out, stderr)
+	}
+	for _, made := range []string{"/tmp/wardens-bind", root + "/tmp/wardens-bind", root + "/dev", root + "/proc"} {
+		if _, err := os.Stat(made); err == nil {
+			t.Errorf("%s was made on the node", made)
+		}
 	}
 	if body := content(t, root+"/mark"); body != "the client's\n" {
 		t.Errorf("the client's folder was changed: %q", body)

@@ -41,7 +41,7 @@ func TestLimitsReadBackAsTheyWereSet(t *testing.T) {
 		t.Errorf("a new container has %d bytes of memory", got)
 	}
 	for _, c := range [][2]uint64{
-		{100000001, 99999744}, {256 << 20, 256 << 20}, {64 << 20, 64 << 20},
+		{0, 4096}, {100000001, 99999744}, {256 << 20, 256 << 20}, {64 << 20, 64 << 20},
 		{unlimited, unlimited}, {1 << 63, unlimited},
 	} {
 		if set, got := memory(&c[0]), memory(nil); set != c[1] || got != c[1] {

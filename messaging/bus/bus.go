@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/messaging/complaints"
 	"github.com/deacon-agent/deacon/messaging/dea"
 )
 
@@ -25,7 +26,7 @@ var ErrUnsent = errors.New("messages were not sent")
 type Bus struct {
 	config     Config
 	log        hclog.Logger
-	complaints *complaints
+	complaints *complaints.Log
 	outbox     *outbox
 	link       *link
 	conn       *nats.Conn
@@ -59,7 +60,7 @@ func Open(ctx context.Context, c Config) (*Bus, error) {
 		return nil, err
 	}
 	b := &Bus{
-		config: c, log: c.Log, complaints: &complaints{log: c.Log}, outbox: newOutbox(),
+		config: c, log: c.Log, complaints: complaints.New(c.Log), outbox: newOutbox(),
 		link: newLink(), gone: make(chan struct{}), sent: make(chan struct{}),
 	}
 	b.payloadMax.Store(dea.MessageMax)
@@ -126,7 +127,7 @@ func (b *Bus) wentDown(conn *nats.Conn, err error) {
 }
 
 func (b *Bus) stillDown(_ *nats.Conn, err error) {
-	b.complaints.say(complaint{"no NATS server takes us", b.config.redactedServers(), err.Error()})
+	b.complain("no NATS server takes us", b.config.redactedServers(), err.Error())
 }
 
 // failed is told what no call can return: refused permissions and logins, and
@@ -137,10 +138,10 @@ func (b *Bus) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 		subject = sub.Subject
 	}
 	if errors.Is(err, nats.ErrSlowConsumer) {
-		b.complaints.say(complaint{"messages were lost, they came too fast", subject, err.Error()})
+		b.complain("messages were lost, they came too fast", subject, err.Error())
 		return
 	}
-	b.complaints.say(complaint{"NATS reports an error", subject, err.Error()})
+	b.complain("NATS reports an error", subject, err.Error())
 }
 
 // OnReconnect adds a callback for every connection that is made from now on,
@@ -171,7 +172,7 @@ func (b *Bus) Close(ctx context.Context) error {
 	unsent := b.drainOutbox(ctx)
 	err := b.drainConnection(ctx)
 	b.link.close()
-	b.complaints.sumUp()
+	b.complaints.SumUp()
 	if unsent > 0 {
 		err = errors.Join(fmt.Errorf("%d %w", unsent, ErrUnsent), err)
 	}
@@ -213,7 +214,7 @@ func (b *Bus) drainConnection(ctx context.Context) error {
 func (b *Bus) Publish(event messaging.Event) {
 	subject, body, err := dea.Encode(event)
 	if err != nil {
-		b.complaints.say(complaint{"an event can't be told", fmt.Sprintf("%T", event), err.Error()})
+		b.complain("an event can't be told", fmt.Sprintf("%T", event), err.Error())
 		return
 	}
 	if int64(len(body)) > b.payloadMax.Load() {
@@ -228,7 +229,7 @@ func (b *Bus) Publish(event messaging.Event) {
 		p.exited = e.Instance
 	}
 	if !b.outbox.put(p) {
-		b.complaints.say(complaint{"events were lost, too many wait for the connection", subject, ""})
+		b.complain("events were lost, too many wait for the connection", subject, "")
 	}
 }
 
@@ -248,4 +249,8 @@ func halves(event messaging.Event) (first, second messaging.Event, ok bool) {
 	default: // has no list that answers a question
 		return nil, nil, false
 	}
+}
+
+func (b *Bus) complain(message, subject, reason string) {
+	b.complaints.Say(complaints.Kind{Message: message, Subject: subject, Reason: reason})
 }

@@ -113,7 +113,7 @@ func (b *Bus) hand(cmd messaging.Command, take func(messaging.Command)) {
 
 func (b *Bus) malformed(err error) {
 	if invalid, ok := errors.AsType[*dea.InvalidError](err); ok {
-		b.complaints.say(complaint{"malformed message ignored", invalid.Subject, invalid.Reason})
+		b.complain("malformed message ignored", invalid.Subject, invalid.Reason)
 	}
 }
 

@@ -76,7 +76,7 @@ func (b *Bus) publishAll(batch []*parcel) error {
 func (b *Bus) publish(subject string, body []byte) error {
 	err := b.conn.Publish(subject, body)
 	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) {
-		b.complaints.say(complaint{"a message was left out", subject, fmt.Sprintf("%v (it has %d bytes)", err, len(body))})
+		b.complain("a message was left out", subject, fmt.Sprintf("%v (it has %d bytes)", err, len(body)))
 		return nil
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/messaging/complaints"
 	"github.com/deacon-agent/deacon/messaging/warden"
 )
 
@@ -173,7 +174,7 @@ func (c *connection) complain(invalid error) {
 			facts = append(facts, "pid", peer.Pid, "uid", peer.Uid)
 		}
 	})
-	c.door.complaints.say(complaint{"a client is sent away", invalid.Error()}, facts...)
+	c.door.complaints.Say(complaints.Kind{Message: "a client is sent away", Reason: invalid.Error()}, facts...)
 }
 
 // ask delivers a request and writes its answer.

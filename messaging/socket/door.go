@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/messaging/complaints"
 	"github.com/deacon-agent/deacon/messaging/warden"
 )
 
@@ -42,7 +43,7 @@ type Door struct {
 	listener   *listener
 	clientsMax int
 	log        hclog.Logger
-	complaints *complaints
+	complaints *complaints.Log
 
 	stopping sync.Once
 	stop     chan struct{} // closed when no client is accepted any more
@@ -64,7 +65,7 @@ func Open(c Config, deliver func(messaging.Command)) (*Door, error) {
 	}
 	d := &Door{
 		deliver: deliver, listener: l, clientsMax: c.ConnectionsMax, log: c.Log,
-		complaints: &complaints{log: c.Log},
+		complaints: complaints.New(c.Log),
 		stop:       make(chan struct{}), stopped: make(chan struct{}),
 		// A successor begins above whatever this one reaches with less than a
 		// million connections a second.
@@ -97,7 +98,7 @@ func (d *Door) accept() {
 			d.admit(conn)
 			continue
 		}
-		d.complaints.say(complaint{"a client can't be accepted", err.Error()})
+		d.complaints.Say(complaints.Kind{Message: "a client can't be accepted", Reason: err.Error()})
 		select {
 		case <-time.After(pause):
 			pause = min(2*pause, acceptPauseMax)
@@ -113,7 +114,8 @@ func (d *Door) admit(conn *net.UnixConn) {
 	if len(d.clients) >= d.clientsMax {
 		d.mu.Unlock()
 		conn.Close()
-		d.complaints.say(complaint{"a client was turned away", fmt.Sprintf("there are %d already", d.clientsMax)})
+		reason := fmt.Sprintf("there are %d already", d.clientsMax)
+		d.complaints.Say(complaints.Kind{Message: "a client was turned away", Reason: reason})
 		return
 	}
 	d.last++
@@ -175,7 +177,7 @@ func (d *Door) Drain(ctx context.Context) error {
 			return fmt.Errorf("socket: drain: %d clients wait for answers still: %w", len(clients)-i, ctx.Err())
 		}
 	}
-	d.complaints.sumUp()
+	d.complaints.SumUp()
 	return nil
 }
 
@@ -192,7 +194,7 @@ func (d *Door) Close() error {
 	for _, c := range clients {
 		<-c.ended
 	}
-	d.complaints.sumUp()
+	d.complaints.SumUp()
 	if err != nil {
 		return fmt.Errorf("socket: close: %w", err)
 	}

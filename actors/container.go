@@ -123,6 +123,9 @@ func (w *world) containerKind(o containerOrder, p parts, parent kit.Ref[containe
 // make it: a later one can't know whether it is still wanted, and waits to be
 // asked again.
 func (k *container) Up(c *kit.Context[containerMessage]) error {
+	if c.Incarnation() > 1 {
+		k.parent.Tell(containerUp{k.order.id})
+	}
 	k.parts.networks.Tell(lease{k.order.place})
 	if k.order.fresh && k.order.goal == goalRun && c.Incarnation() == 1 {
 		k.askTurn(c)

@@ -42,6 +42,8 @@ type containerFact interface{ containerFact() }
 type (
 	// containerPlaced says who looks after the container from now on.
 	containerPlaced struct{ ref kit.Ref[containerMessage] }
+	// containerAnew says that its actor was restarted, and knows less than it did.
+	containerAnew   struct{}
 	containerActive struct{ status isolation.Status }
 	// containerFailed says that it could not be made; nothing of it is left.
 	containerFailed struct{ err error }
@@ -61,6 +63,7 @@ type (
 )
 
 func (containerPlaced) containerFact()    {}
+func (containerAnew) containerFact()      {}
 func (containerActive) containerFact()    {}
 func (containerFailed) containerFact()    {}
 func (containerLost) containerFact()      {}

@@ -20,6 +20,9 @@ type (
 		from kit.Ref[containerMessage]
 	}
 	turnOver struct{ id string }
+	// containerUp comes from a container that was restarted: it knows only the
+	// order that it was made with.
+	containerUp struct{ id string }
 	// containerOver says that nothing is left to be looked after.
 	containerOver    struct{ id string }
 	containerForsook struct {
@@ -46,6 +49,7 @@ type (
 func (containerOrder) containers()   {}
 func (wantTurn) containers()         {}
 func (turnOver) containers()         {}
+func (containerUp) containers()      {}
 func (containerOver) containers()    {}
 func (containerForsook) containers() {}
 func (prepareDue) containers()       {}
@@ -69,10 +73,10 @@ type containers struct {
 	none    []func()
 }
 
-// keptContainer is a container's actor and whom to tell when it is given up.
+// keptContainer is a container's actor and what was ordered last.
 type keptContainer struct {
 	ref   kit.Ref[containerMessage]
-	owner func(containerFact)
+	order containerOrder
 }
 
 func (w *world) containersKind(p parts) kit.Kind[containersMessage] {
@@ -106,6 +110,11 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 		if m.err != nil {
 			c.Log().Warn("the next container could not be prepared", "error", m.err)
 		}
+	case containerUp:
+		if kept, ok := s.held[m.id]; ok {
+			kept.ref.Tell(ordered{kept.order})
+			kept.order.owner(containerAnew{})
+		}
 	case containerOver:
 		s.forget(c, m.id)
 	case containerForsook:
@@ -129,7 +138,7 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 // order hands an order to the container's actor, which is made where there is none.
 func (s *containers) order(c *kit.Context[containersMessage], o containerOrder) {
 	if kept, ok := s.held[o.id]; ok {
-		s.held[o.id] = keptContainer{kept.ref, o.owner}
+		s.held[o.id] = keptContainer{kept.ref, o}
 		o.owner(containerPlaced{kept.ref})
 		kept.ref.Tell(ordered{o})
 		return
@@ -138,7 +147,7 @@ func (s *containers) order(c *kit.Context[containersMessage], o containerOrder) 
 	ref := kit.Spawn(c, o.id, kind, func(name string, reason error) containersMessage {
 		return containerForsook{name, reason}
 	})
-	s.held[o.id] = keptContainer{ref, o.owner}
+	s.held[o.id] = keptContainer{ref, o}
 	o.owner(containerPlaced{ref})
 }
 
@@ -196,7 +205,7 @@ func (s *containers) forsake(c *kit.Context[containersMessage], m containerForso
 	delete(s.held, m.id)
 	s.endTurn(c, m.id)
 	s.w.tell(messaging.ActorGaveUp{NodeID: s.w.Node.ID, Actor: kept.ref.Path(), Reason: m.reason.Error(), At: c.Now()})
-	kept.owner(containerLost{})
+	kept.order.owner(containerLost{})
 }
 
 func (s *containers) tellNone() {

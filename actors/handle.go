@@ -238,6 +238,19 @@ func (h *handle) drive(c *kit.Context[handleMessage]) {
 	}
 }
 
+// reorder tells a container's actor that is new to it what the last one knew.
+func (h *handle) reorder(c *kit.Context[handleMessage]) {
+	switch {
+	case !h.known || h.state == handleDestroyed:
+	case h.removing:
+		h.order(c, containerOrder{goal: goalRemove})
+	case h.state == handleStopped:
+		h.order(c, containerOrder{goal: goalHalt, grace: h.grace})
+	default:
+		h.order(c, containerOrder{goal: goalKeep})
+	}
+}
+
 func (h *handle) nudgeSoon(c *kit.Context[handleMessage]) {
 	if h.nudge != nil {
 		h.nudge()
@@ -256,6 +269,8 @@ func (h *handle) fact(c *kit.Context[handleMessage], f containerFact) {
 		if h.known {
 			h.unqueue(c)
 		}
+	case containerAnew:
+		h.reorder(c)
 	case containerActive:
 		h.active(c, f.status)
 	case containerFailed:
@@ -314,6 +329,9 @@ func (h *handle) wasHalted(c *kit.Context[handleMessage]) {
 	h.halted = true
 	if h.state == handleActive { // nobody asked for it
 		h.initDied(c)
+	}
+	for id := range h.starting { // the container lost them, or it would have said
+		h.spawned(c, spawned{id, errNotWanted})
 	}
 	h.settle(c)
 }

@@ -161,6 +161,7 @@ func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 			i.placedWith = f.ref
 			kit.Watch(c, f.ref, func() instanceMessage { return vanished{} })
 		}
+	case containerAnew: // the order that it was given again is enough
 	case containerActive:
 		i.held = true
 		i.input(c, inActive, ending{})

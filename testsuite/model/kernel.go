@@ -74,6 +74,9 @@ func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation
 	if err := k.fault("create", spec.ID); err != nil {
 		return isolation.Status{}, err
 	}
+	if ctx.Err() != nil {
+		return isolation.Status{}, context.Cause(ctx)
+	}
 	c, err := k.intend(spec, job)
 	if err != nil {
 		return isolation.Status{}, err

@@ -71,9 +71,12 @@ func (k *Kernel) waitFurther(ctx context.Context, c *container, number uint32) (
 var _ actors.Live = (*Kernel)(nil)
 
 // Spawn starts a job: its words say what it does (Behaviour).
-func (k *Kernel) Spawn(_ context.Context, id string, job isolation.Job) error {
+func (k *Kernel) Spawn(ctx context.Context, id string, job isolation.Job) error {
 	if err := k.fault("spawn", id); err != nil {
 		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	c, err := k.find(id)
 	if err != nil {
@@ -98,7 +101,7 @@ func (k *Kernel) Forget(_ context.Context, id string, job uint32) error {
 		return err
 	}
 	k.with(id, func(c *container) {
-		if j := c.jobs[job]; j != nil && j.exit == nil {
+		if j := c.jobs[job]; j != nil && j.exit == nil && c.alive {
 			k.violate("job %d of %s is forgotten while it runs", job, id)
 		}
 		delete(c.jobs, job)

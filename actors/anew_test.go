@@ -1,0 +1,72 @@
+package actors_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// failNext has the next message to an actor of a kind fail, whatever it is.
+func (s *stage) failNext() (fail func(kind string)) {
+	var mu sync.Mutex
+	next := ""
+	s.hook = func(turn kit.Turn) {
+		mu.Lock()
+		defer mu.Unlock()
+		if turn.Kind == next && turn.Message != "Up" && turn.Message != "Down" {
+			next = ""
+			panic("once")
+		}
+	}
+	return func(kind string) {
+		mu.Lock()
+		defer mu.Unlock()
+		next = kind
+	}
+}
+
+// A container's actor that is restarted has only the order that it was made with:
+// whose facts those are, and which jobs there are, it is told again.
+func TestARestartedContainerTellsItsNewestOwner(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		fail := s.failNext()
+		s.begin()
+		s.connect(1).create("h")
+		fail("handles")
+		c := s.connect(2)
+		pass(10 * time.Second)
+		c = s.connect(3)
+		if _, ok := c.spawn("h", "serve").(messaging.JobSpawned); !ok {
+			t.Fatal("no job was spawned")
+		}
+		link := s.connect(4).send(linkOf("h", 1))
+		pass(time.Second)
+		fail("container")
+		s.kernel.KillInit(s.held()[0].ID)
+		pass(10 * time.Second)
+		if got, ok := s.expectOne("link", link).(messaging.JobLinked); !ok || got.Status != 255 {
+			t.Errorf("linked %+v", got)
+		}
+	})
+}
+
+func TestAnApplicationsEndIsToldToItsNewestInstance(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		fail := s.failNext()
+		s.begin()
+		s.start("app", "serve", "app.example")
+		pass(time.Second)
+		fail("instances")
+		s.tree.Deliver(messaging.RouterStarted{})
+		pass(10 * time.Second)
+		s.expectState("app", messaging.Running)
+		fail("container")
+		s.kernel.Exit(s.held()[0].ID, isolation.Exit{Code: 3})
+		pass(10 * time.Second)
+		s.expectState("app", messaging.Crashed)
+	})
+}

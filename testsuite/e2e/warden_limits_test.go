@@ -88,6 +88,7 @@ func TestTheDisksLimitIsHardAndTheContainersOwn(t *testing.T) {
 		{"nothing", &protocol.LimitDiskRequest{Handle: h}, 0},
 		{"1500 bytes", &protocol.LimitDiskRequest{Handle: h, Byte: n(10<<20 + 1500)}, 10<<10 + 2},
 		{"unchanged", &protocol.LimitDiskRequest{Handle: h}, 10<<10 + 2},
+		{"inodes, for which btrfs has no quota", &protocol.LimitDiskRequest{Handle: h, InodeHard: n(1000)}, 10<<10 + 2},
 		{"blocks beat bytes", &protocol.LimitDiskRequest{Handle: h, BlockLimit: n(20 << 10), ByteHard: n(40 << 20)}, 20 << 10},
 		{"hard beats all", &protocol.LimitDiskRequest{Handle: h, Block: n(20 << 10), BlockHard: n(30 << 10), BlockLimit: n(1 << 10)}, 30 << 10},
 		{"byte beats byte_limit", &protocol.LimitDiskRequest{Handle: h, Byte: n(16 << 20), ByteLimit: n(8 << 20)}, 16 << 10},

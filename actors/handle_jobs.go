@@ -98,10 +98,11 @@ func (h *handle) lastJob() uint32 {
 	return last
 }
 
-// running are the jobs that have not ended.
+// running are the jobs that have not ended, for all that a client can tell: one
+// that wrote too much has ended for it, and lives on until the stop.
 func (h *handle) running() (numbers []uint32) {
 	for number, job := range h.jobs {
-		if job.exit == nil {
+		if job.exit == nil && !job.consumed {
 			numbers = append(numbers, number)
 		}
 	}
@@ -110,7 +111,14 @@ func (h *handle) running() (numbers []uint32) {
 }
 
 // over says that no job runs any more, read that nobody reads one.
-func (h *handle) over() bool { return len(h.running()) == 0 }
+func (h *handle) over() bool {
+	for _, job := range h.jobs {
+		if job.exit == nil {
+			return false
+		}
+	}
+	return true
+}
 
 func (h *handle) read() bool {
 	for _, job := range h.jobs {

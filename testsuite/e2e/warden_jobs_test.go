@@ -94,6 +94,10 @@ func TestWhatAJobWritesBeyondTheLimitIsCut(t *testing.T) {
 	if _, out, _ := w.run(handle, "pgrep -x yes | wc -l"); out != "1\n" {
 		t.Errorf("%q of what wrote for ever run on, want it alive until the stop", out)
 	}
+	if ids := w.info(handle).GetJobIds(); len(ids) > 0 {
+		t.Errorf("job_ids has %v, which nobody can link", ids)
+	}
+	w.takes("stop", &protocol.StopRequest{Handle: &handle})
 	w.destroy(handle)
 }
 

@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +49,35 @@ func TestARestartedContainerTellsItsNewestOwner(t *testing.T) {
 		fail("container")
 		s.kernel.KillInit(s.held()[0].ID)
 		pass(10 * time.Second)
+		if got, ok := s.expectOne("link", link).(messaging.JobLinked); !ok || got.Status != 255 {
+			t.Errorf("linked %+v", got)
+		}
+	})
+}
+
+// A container that can't be asked at first is stopped all the same, and so are its
+// jobs.
+func TestAContainerThatCantBeAskedIsStoppedWithItsJobs(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.begin()
+		c := s.connect(1)
+		c.create("h")
+		c.spawn("h", "serve")
+		s.crash()
+		asked := 0
+		s.kernel.Fault = func(call, _ string) error {
+			if call == "adopt" {
+				if asked++; asked == 2 { // the handle was told, the container isn't
+					return errors.New("no answer")
+				}
+			}
+			return nil
+		}
+		s.begin()
+		c = s.connect(2)
+		link := c.send(linkOf("h", 1))
+		expectAnswer(t, "stop", c.end("h"), messaging.Done{})
+		pass(time.Second)
 		if got, ok := s.expectOne("link", link).(messaging.JobLinked); !ok || got.Status != 255 {
 			t.Errorf("linked %+v", got)
 		}

@@ -270,6 +270,9 @@ func (k *container) act(c *kit.Context[containerMessage]) {
 	case containerStopping:
 		k.actStopping(c)
 	case containerStopped:
+		if k.order.bare { // it may have been stopped before it could be asked
+			k.followOwned(c)
+		}
 		k.order.owner(halted{})
 		if k.order.goal == goalRemove {
 			k.destroy(c)

@@ -20,8 +20,8 @@ type crowd struct {
 	rng     *rand.Rand
 	clients map[messaging.Client]*client
 	last    messaging.Client
-	waiting []messaging.Ask        // of clients that are there
-	due     map[messaging.Ask]bool // those that no job holds up
+	waiting []messaging.Ask                     // of clients that are there
+	due     map[messaging.Ask]messaging.Command // those that no job holds up
 
 	mu     sync.Mutex
 	faults *rand.Rand // nil: nothing fails
@@ -29,7 +29,7 @@ type crowd struct {
 
 func newCrowd(s *stage, seed uint64) *crowd {
 	c := &crowd{s: s, rng: rand.New(rand.NewPCG(seed, 1)), clients: map[messaging.Client]*client{}, last: 100,
-		due: map[messaging.Ask]bool{}}
+		due: map[messaging.Ask]messaging.Command{}}
 	c.faults = rand.New(rand.NewPCG(seed, 2))
 	chance := func(of int) bool {
 		c.mu.Lock()
@@ -146,7 +146,7 @@ func (c *crowd) step() {
 		switch make(ask).(type) {
 		case messaging.LinkJob, messaging.StreamJob, messaging.RunJob: // may wait for ever
 		default:
-			c.due[ask] = true
+			c.due[ask] = make(ask)
 		}
 		pass(time.Duration(c.draw(100)) * time.Millisecond)
 	}
@@ -158,8 +158,8 @@ func (c *crowd) settle(t *testing.T) {
 	pass(time.Minute)
 	c.sentAway()
 	for _, ask := range c.waiting {
-		if c.due[ask] && len(c.s.answers(ask)) != 1 {
-			t.Errorf("request %v is not answered after a minute: %+v", ask, c.s.answers(ask))
+		if m := c.due[ask]; m != nil && len(c.s.answers(ask)) != 1 {
+			t.Errorf("%T %+v is not answered once after a minute: %+v", m, m, c.s.answers(ask))
 		}
 	}
 	for range 3 {

@@ -63,10 +63,9 @@ func (k *Kernel) fault(call, id string) error {
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
-		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
+	return context.Cause(ctx)
 }
 
 // Create makes a container and starts its job.

@@ -90,7 +90,7 @@ func (h *handle) takeUp(c *kit.Context[handleMessage], m takenUp) {
 	h.place, h.note = placementOf(h.spec), h.w.noteOf(h.spec)
 	h.takeUpJobs(c)
 	if h.state = handleActive; h.note.State == handleWords[handleStopped] {
-		h.state = handleStopped
+		h.state, h.grace = handleStopped, h.w.Settings.StopGrace // a stop may have been cut short
 	}
 	if gone && !h.note.Taken {
 		h.initDied(c)

@@ -305,6 +305,13 @@ func TestWhatWasAnsweredIsNotForgotten(t *testing.T) {
 				t.Errorf("it was stopped, and is %q", info.State)
 			}
 		}},
+		"background stop": {func(a messaging.Ask) messaging.Command {
+			return messaging.StopContainer{Ask: a, Handle: "h", Background: true}
+		}, func(t *testing.T, c *client) {
+			if info := c.inspect("h").(messaging.ContainerInspected).Info; info.State != "stopped" {
+				t.Errorf("it was stopped, and is %q", info.State)
+			}
+		}},
 		"link": {linkOf("h", 1), func(t *testing.T, c *client) {
 			if info := c.inspect("h").(messaging.ContainerInspected).Info; len(info.Events) != 1 {
 				t.Errorf("the event is forgotten: %+v", info)

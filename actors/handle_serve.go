@@ -70,15 +70,16 @@ func inputOf(command messaging.ContainerCommand) handleInput {
 }
 
 func (h *handle) stopFor(c *kit.Context[handleMessage], m messaging.StopContainer) {
-	if m.Background || h.state == handleStopped {
-		h.answer(m.Ask, messaging.Done{}) // a second one is answered at once
-	} else {
-		h.ending = append(h.ending, m.Ask)
-	}
 	grace := h.w.Settings.StopGrace
 	if m.Kill {
 		grace = 0
 	}
+	if m.Background || h.state == handleStopped { // a second one is answered at once
+		h.stop(c, grace)
+		h.answer(m.Ask, messaging.Done{})
+		return
+	}
+	h.ending = append(h.ending, m.Ask)
 	h.stop(c, grace)
 }
 

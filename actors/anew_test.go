@@ -84,6 +84,44 @@ func TestAContainerThatCantBeAskedIsStoppedWithItsJobs(t *testing.T) {
 	})
 }
 
+// The order to take a half-made container away is lost, and with it the actor that
+// made it: only its place in the network is left.
+func TestAPlaceWithoutAContainerIsGivenBack(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		var mu sync.Mutex
+		placed, orders := false, 0
+		s.hook = func(turn kit.Turn) {
+			mu.Lock()
+			defer mu.Unlock()
+			if turn.Kind == "handle" && turn.Message == "handleTold(containerPlaced)" && !placed {
+				placed = true
+				panic("once")
+			}
+			if turn.Kind == "containers" && turn.Message == "containerOrder" {
+				if orders++; orders == 2 {
+					panic("once")
+				}
+			}
+		}
+		s.slow("create", time.Second, fine)
+		s.begin()
+		c := s.connect(1)
+		expectAnswer(t, "create", c.ask(createOf("h")), messaging.Failed{Text: "the node lost track of the request: ask again"})
+		pass(time.Minute)
+		done := make(chan error, 1)
+		go func() { done <- s.tree.Shutdown(t.Context()) }()
+		pass(time.Minute)
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error("shutdown:", err)
+			}
+		default:
+			t.Errorf("the shutdown has not ended after a minute; left are %v", s.held())
+		}
+	})
+}
+
 func TestAnApplicationsEndIsToldToItsNewestInstance(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
 		fail := s.failNext()

@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -44,6 +45,8 @@ func newCrowd(s *stage, seed uint64) *crowd {
 	s.kernel.Fault = func(call, _ string) error {
 		switch {
 		case call == "containers": // is asked before the tree is there
+		case call == "stop" && chance(4):
+			return context.DeadlineExceeded
 		case chance(20):
 			time.Sleep(time.Duration(c.draw(5000)) * time.Millisecond)
 		case chance(50):
@@ -152,7 +155,8 @@ func (c *crowd) step() {
 	}
 }
 
-// settle has everything destroyed, and wants every request to be answered once.
+// settle has everything destroyed, and wants every request to be answered once;
+// or the node is shut down.
 func (c *crowd) settle(t *testing.T) {
 	c.heal()
 	pass(time.Minute)
@@ -161,6 +165,14 @@ func (c *crowd) settle(t *testing.T) {
 		if m := c.due[ask]; m != nil && len(c.s.answers(ask)) != 1 {
 			t.Errorf("%T %+v is not answered once after a minute: %+v", m, m, c.s.answers(ask))
 		}
+	}
+	if c.draw(2) == 0 {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		if err := c.s.tree.Shutdown(ctx); err != nil || len(c.s.held()) > 0 {
+			t.Errorf("shutdown: %v, left are %v", err, c.s.held())
+		}
+		return
 	}
 	for range 3 {
 		client := c.some()

@@ -237,7 +237,7 @@ func (s *handles) sweep(c *kit.Context[handlesMessage], m wardenSwept) {
 	for id := range s.held {
 		m.known[id] = true
 	}
-	s.parts.ledger.Tell(audit{m.known})
+	s.parts.audit(m.known)
 }
 
 func (s *handles) remove(id string) {

@@ -95,7 +95,7 @@ func (j *janitor) sweep(specs []isolation.Spec) {
 	}
 	j.suspect = suspect
 	parts := j.parts
-	audited := func(known map[string]bool) { parts.ledger.Tell(audit{known}) }
+	audited := parts.audit
 	if !parts.handles.IsZero() {
 		audited = func(known map[string]bool) { parts.handles.Tell(wardenSwept{specs, known}) }
 	}

@@ -42,8 +42,15 @@ type (
 )
 
 // audit says which containers exist or are wanted; a promise to any other was
-// forgotten by somebody, if it is there at two audits.
+// forgotten by somebody, if it is there at two audits, and so was its place in
+// the network.
 type audit struct{ known map[string]bool }
+
+// audit has both audited.
+func (p parts) audit(known map[string]bool) {
+	p.ledger.Tell(audit{known})
+	p.networks.Tell(audit{known})
+}
 
 // foresee asks which slot will be the next to be promised.
 type foresee struct{ from kit.Ref[containersMessage] }

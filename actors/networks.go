@@ -37,6 +37,7 @@ type (
 	allocationsLeft struct{ none func() }
 )
 
+func (audit) networks()             {}
 func (lease) networks()             {}
 func (rest) networks()              {}
 func (allocationUp) networks()      {}
@@ -62,6 +63,7 @@ type networks struct {
 	waiting   map[string]bool                       // rest, and are in no batch
 	gathering bool
 	releasing bool
+	suspect   map[string]bool // without a container at the last audit
 	none      []func()
 }
 
@@ -81,6 +83,8 @@ func (s *networks) Receive(c *kit.Context[networksMessage], m networksMessage) e
 	case rest:
 		s.ordered[m.place.Container] = true
 		s.hold(c, m.place).Tell(restOrdered{})
+	case audit:
+		s.audit(m.known)
 	case allocationUp:
 		if s.ordered[m.id] { // its predecessor may have been told in vain
 			s.held[m.id].Tell(restOrdered{})
@@ -102,6 +106,23 @@ func (s *networks) Receive(c *kit.Context[networksMessage], m networksMessage) e
 		s.tellNone()
 	}
 	return nil
+}
+
+// audit has a place rest whose container nobody knows of: whoever was to say so
+// was restarted.
+func (s *networks) audit(known map[string]bool) {
+	suspect := map[string]bool{}
+	for id, ref := range s.held {
+		if known[id] || s.ordered[id] {
+			continue
+		}
+		suspect[id] = true
+		if s.suspect[id] {
+			s.ordered[id] = true
+			ref.Tell(restOrdered{})
+		}
+	}
+	s.suspect = suspect
 }
 
 func (s *networks) hold(c *kit.Context[networksMessage], p Placement) kit.Ref[allocationMessage] {

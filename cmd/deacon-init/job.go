@@ -95,8 +95,15 @@ func (c *container) fork(j initproto.Job, files []*os.File) (int, string, error)
 		// signal meanwhile stands still, and so does PID 1.
 		return c.onThread(c.join, func() (int, string, error) { return c.bear(j, files) })
 	}
-	pid, step, err := c.onThread(c.joinAndDress, func() (int, string, error) { return executeJob(j, files) })
+	pid, step, err := c.onThread(c.joinAndDress, func() (int, string, error) {
+		pid, step, err := executeJob(j, files)
+		if err == nil {
+			limitProcess(pid, j)
+		}
+		return pid, step, err
+	})
 	if err == nil {
+		// Again: an exec ends with the stack's limits as they were when it began.
 		limitProcess(pid, j)
 	}
 	return pid, step, err

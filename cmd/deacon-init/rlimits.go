@@ -51,17 +51,17 @@ func lowerLimits(j initproto.Job) (restore func()) {
 }
 
 // lendable are the limits that PID 1 can live with for as long as a fork takes:
-// it makes no core, locks no memory, opens no message queue, and its stacks are
-// the runtime's.
+// it makes no core, locks no memory, opens no message queue, has few processes,
+// and its stacks are the runtime's.
 var lendable = map[int]bool{
 	unix.RLIMIT_CORE: true, unix.RLIMIT_LOCKS: true, unix.RLIMIT_MEMLOCK: true, unix.RLIMIT_MSGQUEUE: true,
-	unix.RLIMIT_NICE: true, unix.RLIMIT_RSS: true, unix.RLIMIT_RTPRIO: true, unix.RLIMIT_SIGPENDING: true,
+	unix.RLIMIT_NICE: true, unix.RLIMIT_NPROC: true, unix.RLIMIT_RSS: true, unix.RLIMIT_RTPRIO: true, unix.RLIMIT_SIGPENDING: true,
 	unix.RLIMIT_STACK: true,
 }
 
 // lendLimits gives PID 1 the job's soft limits, beside that of files, for as
 // long as the fork takes, so that the job's program begins with them; limitProcess
-// makes them hard ones. That saves the millisecond that it takes the job to set
+// makes them hard ones a moment after. That saves the millisecond that it takes the job to set
 // them itself. False: it asks for one that PID 1 can't live with.
 func lendLimits(j initproto.Job) (restore func(), lent bool) {
 	before := map[int]unix.Rlimit{}
@@ -73,8 +73,7 @@ func lendLimits(j initproto.Job) (restore func(), lent bool) {
 	for _, r := range j.Rlimits {
 		resource := int(r.Resource)
 		var now unix.Rlimit
-		if resource == unix.RLIMIT_NOFILE || resource == unix.RLIMIT_NPROC || // from outside, as every job's
-			unix.Prlimit(0, resource, nil, &now) != nil {
+		if resource == unix.RLIMIT_NOFILE || unix.Prlimit(0, resource, nil, &now) != nil {
 			continue
 		}
 		value, _ := limitOf(j, resource)

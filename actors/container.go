@@ -215,6 +215,10 @@ func (k *container) recount(c *kit.Context[containerMessage]) {
 		if k.exit == nil {
 			k.order.owner(containerActive{k.status})
 		}
+	case containerStopped:
+		if k.order.bare {
+			k.order.owner(halted{})
+		}
 	case containerEnded:
 		k.order.owner(containerLost{})
 	}
@@ -249,6 +253,9 @@ func (k *container) input(c *kit.Context[containerMessage], in containerInput) {
 		k.recount(c)
 	case to == containerStopping && (in == inFound || in == inMade), to == containerStopped && in == inDead:
 		k.follow(c)
+		if k.order.bare && in == inDead {
+			k.order.owner(containerLost{})
+		}
 	case to == containerEnded && from == containerBorn && in == inMissing && k.order.goal == goalKeep:
 		k.order.owner(containerLost{})
 	}

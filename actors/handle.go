@@ -118,12 +118,17 @@ func (w *world) handleKind(id string, create *messaging.CreateContainer, p parts
 // in any other: whoever asked for it then was told to ask again.
 func (h *handle) Up(c *kit.Context[handleMessage]) error {
 	h.parent.Tell(handleUp{h.id, c.Incarnation()})
-	if h.create != nil && c.Incarnation() == 1 {
+	if h.makes(c) {
 		h.reserve(c)
 		return nil
 	}
 	h.ask(c)
 	return nil
+}
+
+// makes says that the container is this incarnation's to make.
+func (h *handle) makes(c *kit.Context[handleMessage]) bool {
+	return h.create != nil && c.Incarnation() == 1
 }
 
 // ask asks the kernel what there is.
@@ -148,7 +153,10 @@ func (h *handle) Receive(c *kit.Context[handleMessage], m handleMessage) error {
 	case takenUp:
 		h.takeUp(c, m)
 	case handleTold:
-		h.fact(c, m.fact)
+		_, placed := m.fact.(containerPlaced)
+		if h.known || h.makes(c) || placed { // what it misses is told again to its order
+			h.fact(c, m.fact)
+		}
 	case containerVanished:
 		if h.container == m.ref {
 			h.container = kit.Ref[containerMessage]{}
@@ -216,7 +224,7 @@ func (h *handle) order(c *kit.Context[handleMessage], o containerOrder) {
 func (h *handle) drive(c *kit.Context[handleMessage]) {
 	switch {
 	case h.state == handleDestroyed:
-	case !h.known && (h.create == nil || c.Incarnation() > 1):
+	case !h.known && !h.makes(c):
 		h.ask(c)
 	case !h.known && h.place.Container == "":
 		h.reserve(c)
@@ -310,6 +318,7 @@ func (h *handle) stop(c *kit.Context[handleMessage], grace time.Duration) {
 		h.grace = grace
 		h.drive(c)
 		h.unqueue(c)
+		h.settle(c)
 	}
 }
 
@@ -327,8 +336,8 @@ func (h *handle) cantStop(c *kit.Context[handleMessage]) {
 
 func (h *handle) wasHalted(c *kit.Context[handleMessage]) {
 	h.halted = true
-	if h.state == handleActive { // nobody asked for it
-		h.initDied(c)
+	if h.state == handleActive { // a stop that an incarnation forgot
+		h.stop(c, 0)
 	}
 	for id := range h.starting { // the container lost them, or it would have said
 		h.spawned(c, spawned{id, errNotWanted})

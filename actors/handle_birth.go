@@ -77,6 +77,9 @@ func (h *handle) takeUp(c *kit.Context[handleMessage], m takenUp) {
 	switch {
 	case errors.Is(m.err, isolation.ErrUnknown):
 		h.state = handleDestroyed
+		h.parts.containers.Tell(containerOrder{ // there may be an actor for what was there
+			id: h.id, goal: goalRemove, bare: true, place: Placement{Container: h.id}, owner: func(containerFact) {},
+		})
 		h.parent.Tell(handleOver{h.id})
 		return
 	case m.err != nil && !gone:

@@ -55,8 +55,8 @@ func lowerLimits(j initproto.Job) (restore func()) {
 // and its stacks are the runtime's.
 var lendable = map[int]bool{
 	unix.RLIMIT_CORE: true, unix.RLIMIT_LOCKS: true, unix.RLIMIT_MEMLOCK: true, unix.RLIMIT_MSGQUEUE: true,
-	unix.RLIMIT_NICE: true, unix.RLIMIT_NPROC: true, unix.RLIMIT_RSS: true, unix.RLIMIT_RTPRIO: true, unix.RLIMIT_SIGPENDING: true,
-	unix.RLIMIT_STACK: true,
+	unix.RLIMIT_NICE: true, unix.RLIMIT_NPROC: true, unix.RLIMIT_RSS: true, unix.RLIMIT_RTPRIO: true,
+	unix.RLIMIT_SIGPENDING: true, unix.RLIMIT_STACK: true,
 }
 
 // lendLimits gives PID 1 the job's soft limits, beside that of files, for as

@@ -231,7 +231,9 @@ func (n *Node) cleanup() {
 		n.WaitLog("node ready", readyMax)
 	}
 	n.Signal(unix.SIGINT)
-	n.WaitEnd(endMax)
+	if code := n.WaitEnd(endMax); code != 0 {
+		n.t.Errorf("rig: the node's last end was with %d:\n%s", code, n.Log())
+	}
 	for _, left := range TracesOf(n.t, filepath.Join(n.State, "s")).Leftovers() {
 		n.t.Error("rig: left behind:", left)
 	}

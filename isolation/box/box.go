@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -264,5 +265,20 @@ func (b *Box) Close() error {
 // Remove takes away what the node has in the kernel beyond its containers,
 // once the last of them is released.
 func (b *Box) Remove() error {
-	return errors.Join(b.network.Remove(), b.cgroups.Close(), b.emptyTrash())
+	return errors.Join(b.network.Remove(), b.removeGroups(), b.emptyTrash())
+}
+
+// groupsMax is how long the node's own groups may be busy with PID 1s that are
+// going: one that was being prepared when the node left finds its gate closed.
+const groupsMax = 2 * time.Second
+
+func (b *Box) removeGroups() error {
+	deadline := time.Now().Add(groupsMax)
+	for {
+		err := b.cgroups.Close()
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }

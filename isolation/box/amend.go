@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/record"
@@ -33,7 +34,7 @@ func (b *Box) amend(ctx context.Context, id string, change func(*isolation.Spec)
 		return err
 	}
 	defer over()
-	before, err := b.folder(id).spec()
+	before, err := b.recorded(id)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = isolation.ErrUnknown
 	}
@@ -54,6 +55,16 @@ func (b *Box) amend(ctx context.Context, id string, change func(*isolation.Spec)
 		return errors.Join(err, b.rewrite(before))
 	}
 	return nil
+}
+
+// recorded is what is on record: who is held is known by heart.
+func (b *Box) recorded(id string) (isolation.Spec, error) {
+	if c := b.held(id); c != nil {
+		spec := c.spec // others read it: what a change may write to is its own
+		spec.Network.Ports, spec.Network.Egress = slices.Clone(spec.Network.Ports), slices.Clone(spec.Network.Egress)
+		return spec, nil
+	}
+	return b.folder(id).spec()
 }
 
 // rewrite replaces a container's intent record, and what is known of it here.

@@ -268,17 +268,20 @@ func (b *Box) Remove() error {
 	return errors.Join(b.network.Remove(), b.removeGroups(), b.emptyTrash())
 }
 
-// groupsMax is how long the node's own groups may be busy with PID 1s that are
-// going: one that was being prepared when the node left finds its gate closed.
-const groupsMax = 2 * time.Second
+// groupsTries times groupsPause is how long the node's own groups may be busy with
+// PID 1s that are going: one that was being prepared when the node left finds
+// its gate closed.
+const (
+	groupsTries = 200
+	groupsPause = 10 * time.Millisecond
+)
 
-func (b *Box) removeGroups() error {
-	deadline := time.Now().Add(groupsMax)
-	for {
-		err := b.cgroups.Close()
-		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+func (b *Box) removeGroups() (err error) {
+	for range groupsTries {
+		if err = b.cgroups.Close(); !errors.Is(err, unix.EBUSY) {
 			return err
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(groupsPause)
 	}
+	return err
 }

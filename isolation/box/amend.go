@@ -69,7 +69,7 @@ func (b *Box) recorded(id string) (isolation.Spec, error) {
 
 // rewrite replaces a container's intent record, and what is known of it here.
 func (b *Box) rewrite(spec isolation.Spec) error {
-	if err := record.Save(string(b.folder(spec.ID)), specRecord, spec); err != nil {
+	if err := record.Replace(string(b.folder(spec.ID)), specRecord, spec); err != nil {
 		return err
 	}
 	b.mu.Lock()

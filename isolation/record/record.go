@@ -45,6 +45,39 @@ func SaveDurable(dir, name string, v any) error {
 	return nil
 }
 
+// Replace is Save for a record that is written often and need not survive a
+// power failure: what the record was becomes the file that the next one is
+// written to (see Folder for why). It stays beside it, and is no record.
+func Replace(dir, name string, v any) error {
+	body, err := encode(v)
+	if err != nil {
+		return fmt.Errorf("record: encode %s: %w", name, err)
+	}
+	path := filepath.Join(dir, name)
+	if err := replace(path, body); err != nil {
+		return fmt.Errorf("record: replace %s: %w", name, err)
+	}
+	return nil
+}
+
+func replace(path string, body []byte) error {
+	file, err := os.OpenFile(path+temporarySuffix, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(body)
+	if err == nil {
+		err = file.Truncate(int64(len(body)))
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if rename(path+temporarySuffix, path, unix.RENAME_EXCHANGE) == nil {
+		return nil
+	}
+	return os.Rename(path+temporarySuffix, path)
+}
+
 func save(dir, name string, v any, durable bool) (string, error) {
 	body, err := encode(v)
 	if err != nil {

@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -95,4 +96,27 @@ func names(dir string) ([]string, error) {
 		}
 	}
 	return names, err
+}
+
+func TestARecordIsReplacedByTheSameTwoFiles(t *testing.T) {
+	dir := t.TempDir()
+	var first map[uint64]bool
+	for i, name := range []string{"first", "a longer second", "3", "the fourth"} {
+		if err := Replace(dir, "r", fact{Name: name, Count: i}); err != nil {
+			t.Fatal(err)
+		}
+		var got fact
+		if err := Load(dir, "r", &got); err != nil || got.Name != name {
+			t.Errorf("got %+v, %v; want %s", got, err, name)
+		}
+		if i == 1 {
+			first = numbers(t, dir)
+		}
+	}
+	if now := numbers(t, dir); len(now) != 2 || !maps.Equal(now, first) {
+		t.Errorf("files are %v, were %v", now, first)
+	}
+	if found, err := names(dir); err != nil || !slices.Equal(found, []string{"r"}) {
+		t.Errorf("records are %q, %v", found, err)
+	}
 }

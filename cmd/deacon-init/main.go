@@ -1,3 +1,8 @@
+// How many processors there are is said by whoever starts this program: looking
+// for a quota in /proc and the cgroups was a fortieth of what a start costs.
+
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (

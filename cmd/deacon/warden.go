@@ -96,7 +96,8 @@ its clients got.`,
 type wardenShell struct {
 	*session
 	wardenOptions
-	client *client.Client // nil: not connected yet
+	client   *client.Client // nil: not connected yet
+	atPrompt bool           // somebody can type the next command, and is told so
 }
 
 func (w *wardenShell) close() {
@@ -116,6 +117,9 @@ func (w *wardenShell) converse(ctx context.Context) error {
 		if err != nil {
 			return ignoreEOF(err)
 		}
+		if endsSession(strings.TrimSpace(line)) {
+			return nil
+		}
 		if err := w.performLine(ctx, line); err != nil {
 			if w.exitOnError || ctx.Err() != nil {
 				return err
@@ -124,6 +128,8 @@ func (w *wardenShell) converse(ctx context.Context) error {
 		}
 	}
 }
+
+func endsSession(line string) bool { return line == "exit" || line == "quit" }
 
 // performLine does what a line says; empty lines and # comments say nothing.
 func (w *wardenShell) performLine(ctx context.Context, line string) error {

@@ -64,18 +64,24 @@ func (f leafField) value() string {
 
 // help explains a command, or lists all.
 func (w *wardenShell) help(words []string) error {
-	var text string
+	text := commandList()
+	if w.v1 {
+		text = textList()
+	}
 	switch {
-	case len(words) == 0:
-		text = commandList()
 	case len(words) > 1:
-		return fail(exitUsage, "", "help takes one command")
-	default:
-		command, ok := findCommand(words[0])
-		if !ok {
-			return fail(exitUsage, "see help", "there is no command %q", words[0])
+		return fail(exitUsage, "see "+w.way("help"), "help takes one command")
+	case len(words) == 1 && !endsSession(words[0]) && !strings.EqualFold(words[0], "help"):
+		command, known := findCommand(words[0])
+		form, isText := textForms[strings.ToLower(words[0])]
+		switch {
+		case isText && (w.v1 || !known):
+			text = form.help()
+		case known && !w.v1:
+			text = command.help()
+		default:
+			return w.noCommand(words[0])
 		}
-		text = command.help()
 	}
 	_, err := fmt.Fprint(w.out, text)
 	return err
@@ -92,7 +98,18 @@ func commandList() string {
 	table.Flush()
 	fmt.Fprintf(&text, "\n%s\n", fold("Each explains itself with --help. Arguments are --field value; "+
 		"of what is true or false --field alone. The text commands of Warden's first version work too: "+
-		strings.Join(client.V1Commands(), ", ")+"."))
+		strings.Join(client.V1Commands(), ", ")+". Help explains them as well: help net."))
+	return text.String()
+}
+
+// textList lists the text commands, for who asked for no others.
+func textList() string {
+	var text strings.Builder
+	for _, name := range client.V1Commands() {
+		fmt.Fprintf(&text, "%s\n", strings.Join(textForms[name].usages, "\n"))
+	}
+	fmt.Fprintf(&text, "help [COMMAND]\nexit\n\n%s\n", fold("These are the text commands of Warden's first version. "+
+		"Without --v1 there are those of the second too, and more that can be said."))
 	return text.String()
 }
 
@@ -133,7 +150,15 @@ func (c wardenCommand) help() string {
 	if answered := c.answered(); answered != "" {
 		fmt.Fprintf(&text, "\n%s\n", fold("It answers "+answered+"."))
 	}
+	if form, ok := textForms[c.name]; ok && form.usages[0] != c.name {
+		fmt.Fprintf(&text, "As a text command: %s\n", strings.Join(form.usages, ", "))
+	}
 	return text.String()
+}
+
+// help is how a text command is written, and what it does.
+func (f textForm) help() string {
+	return fmt.Sprintf("usage: %s\n\n%s\n", strings.Join(f.usages, "\n       "), f.sentences)
 }
 
 // helpColumns is how wide help may be, but for its tables.

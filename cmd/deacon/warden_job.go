@@ -27,8 +27,8 @@ func (w *wardenShell) run(ctx context.Context, r *protocol.RunRequest) error {
 	job := answer.(*protocol.SpawnResponse).GetJobId()
 	err = w.stream(ctx, r.GetHandle(), job)
 	if ctx.Err() != nil {
-		w.note("job %d runs on; its output, from the beginning: stream --handle %s --job_id %d",
-			job, plain(quoteWord(r.GetHandle())), job)
+		w.note("job %d runs on; its output, from the beginning: %s", job,
+			w.way("stream", "--handle", r.GetHandle(), "--job_id", fmt.Sprint(job)))
 	}
 	return err
 }

@@ -90,6 +90,7 @@ func (w *wardenShell) converseOnTerminal(ctx context.Context) error {
 	}
 	lines.editor.SetTabCompletionStyle(liner.TabPrints)
 	lines.editor.SetWordCompleter(completer{w.handlesNow}.complete)
+	w.atPrompt = !w.exitOnError // an error ends the shell then, and its remedy is for who comes after
 	for {
 		line, err := lines.next(ctx)
 		if err != nil {
@@ -100,9 +101,10 @@ func (w *wardenShell) converseOnTerminal(ctx context.Context) error {
 		}
 		lines.editor.AppendHistory(line)
 		if err := lines.history.add(line); err != nil {
-			w.note("warning: the history isn't kept: %v", err)
+			w.note("warning: what you type isn't kept for the next time: %v", err)
+			lines.history.path = "" // one warning is enough
 		}
-		if line == "exit" || line == "quit" {
+		if endsSession(line) {
 			return nil
 		}
 		if err := w.performInterruptibly(ctx, interrupts, line); err != nil {

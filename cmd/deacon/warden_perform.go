@@ -27,24 +27,45 @@ func (w *wardenShell) perform(ctx context.Context, words []string) error {
 	if w.trace {
 		fmt.Fprintf(w.errs, "+ %s\n", plain(joinWords(words)))
 	}
-	if words[0] == "help" {
+	switch {
+	case strings.EqualFold(words[0], "help"), words[0] == "--help":
 		return w.help(words[1:])
+	case len(words) == 2 && words[1] == "--help":
+		return w.help(words[:1])
 	}
 	if w.v1 || isTextCommand(words) {
 		return w.performText(ctx, words)
 	}
 	command, ok := findCommand(words[0])
-	switch {
-	case !ok:
-		return fail(exitUsage, "see help", "there is no command %q", words[0])
-	case len(words) == 2 && words[1] == "--help":
-		return w.help(words[:1])
+	if !ok {
+		return w.noCommand(words[0])
 	}
 	request, err := parseRequest(command, words[1:])
-	if err != nil {
-		return err
+	switch {
+	case errors.Is(err, errHelpAsked):
+		return w.help(words[:1])
+	case err != nil:
+		return fail(exitUsage, "see "+w.way(command.name, "--help"), "%s: %w", command.name, err)
 	}
 	return w.request(ctx, request)
+}
+
+func (w *wardenShell) noCommand(name string) error {
+	return fail(exitUsage, "see "+w.way("help"), "there is no command %q", name)
+}
+
+// way is how a command is given from where the user is: at the prompt as it is,
+// else to a shell. Help needs no socket.
+func (w *wardenShell) way(words ...string) string {
+	if !w.atPrompt {
+		before := []string{"deacon", "warden"}
+		asks := words[0] != "help" && words[len(words)-1] != "--help"
+		if asks && w.socket != environmentOr(wardenEnv, defaultWarden) {
+			before = append(before, "--socket", w.socket)
+		}
+		words = append(append(before, "--"), words...)
+	}
+	return plain(joinWords(words))
 }
 
 func joinWords(words []string) string {
@@ -115,7 +136,7 @@ func (w *wardenShell) connected(ctx context.Context, repeatable bool, ask func(*
 			return err
 		}
 		if gone.Sent && !repeatable {
-			return fail(exitUnreachable, "the connection is new; look what became of it, and ask again",
+			return fail(exitUnreachable, "look what became of it ("+w.way("list")+"), and ask again",
 				"the server went away before it answered: %w", gone.Err)
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,43 +13,45 @@ import (
 
 // parseRequest makes a request from what follows the command: "--field value",
 // a bool alone, "--a.b value" for what is nested, "--list[0].a value" for lists.
-// What the words say wrong, or leave out, is an error that names it.
+// What the words say wrong, or leave out, is an error that names it; --help in
+// a field's place is errHelpAsked.
 func parseRequest(c wardenCommand, words []string) (proto.Message, error) {
 	request := c.request.New()
 	for len(words) > 0 {
 		name, isFlag := strings.CutPrefix(words[0], "--")
-		if !isFlag || name == "" {
-			return nil, c.wrong("%q is no --field", words[0])
+		switch {
+		case !isFlag || name == "":
+			return nil, fmt.Errorf("%q is no --field", words[0])
+		case name == "help":
+			return nil, errHelpAsked
 		}
 		name, value, given := strings.Cut(name, "=")
 		words = words[1:]
 		place, err := findPlace(request, name)
 		if err != nil {
-			return nil, c.wrong("--%s: %s", name, err)
+			return nil, fmt.Errorf("--%s: %w", name, err)
 		}
 		switch {
 		case given:
 		case place.field.Kind() == protoreflect.BoolKind:
 			value = "true"
 		case len(words) == 0:
-			return nil, c.wrong("--%s wants a value", name)
+			return nil, fmt.Errorf("--%s wants a value", name)
 		default:
 			value, words = words[0], words[1:]
 		}
 		if err := place.set(value); err != nil {
-			return nil, c.wrong("--%s %s: %s", name, quoteWord(value), err)
+			return nil, fmt.Errorf("--%s %s: %w", name, quoteWord(value), err)
 		}
 	}
 	if missing := firstMissing(request, "--"); missing != "" {
-		return nil, c.wrong("%s is missing", missing)
+		return nil, fmt.Errorf("%s is missing", missing)
 	}
 	return request.Interface(), nil
 }
 
-// wrong is an error of the command line, with the way to the command's help.
-func (c wardenCommand) wrong(format string, args ...any) error {
-	return fail(exitUsage, "see "+c.name+" --help", "%s: %s", c.name, fmt.Sprintf(format, args...))
-}
+// errHelpAsked is no fault: the command is to be explained, not done.
+var errHelpAsked = errors.New("help is asked for")
 
 // fieldPlace is where a value goes: a field of a message, or an element of its list.
 type fieldPlace struct {

@@ -43,6 +43,41 @@ nothing can be run in it any more.`,
 	"stream": `Show a job's output as it comes, from its beginning. It ends with the job's status.`,
 }
 
+// textForm is how a text command of Warden's first version is written, each
+// way a line, and what it does.
+type textForm struct {
+	usages    []string
+	sentences string
+}
+
+var textForms = map[string]textForm{
+	"copy": {[]string{"copy HANDLE in SRC DST", "copy HANDLE out SRC DST [OWNER]"},
+		`Copy files into a container or out of it, to the server's machine, as copy_in
+and copy_out do. A SRC with a / at its end is what is in it. OWNER is
+USER:GROUP, for DST and all below.`},
+	"create": {[]string{"create [CONFIG]"},
+		`Make a container, and tell its handle. CONFIG is a JSON object in quotes:
+'{"bind_mounts": [["/src", "/dst", "ro"]], "grace_time": 300}'.`},
+	"destroy": {[]string{"destroy HANDLE"}, wardenSentences["destroy"]},
+	"echo":    {[]string{"echo TEXT"}, wardenSentences["echo"]},
+	"info":    {[]string{"info HANDLE"}, wardenSentences["info"]},
+	"limit": {[]string{"limit HANDLE mem [BYTES]", "limit HANDLE disk [BYTES]", "limit HANDLE bandwidth RATE BURST"},
+		`Set what a container may have of memory and disk, or tell it if BYTES is left
+out, and limit its traffic to RATE bytes a second with a BURST of bytes, each
+way. That is limit_memory, limit_disk --byte and limit_bandwidth.`},
+	"link": {[]string{"link HANDLE JOB"}, wardenSentences["link"]},
+	"list": {[]string{"list"}, wardenSentences["list"]},
+	"net": {[]string{"net HANDLE in", "net HANDLE out NETWORK[:PORT]"},
+		`Lead a port of the server's machine to the same port of a container, and tell
+which the server chose; or let a container reach a network, such as
+10.0.0.0/8, on one port or on all. net_in and net_out do the same, and more.`},
+	"ping":   {[]string{"ping"}, wardenSentences["ping"]},
+	"run":    {[]string{"run HANDLE SCRIPT"}, wardenSentences["run"]},
+	"spawn":  {[]string{"spawn HANDLE SCRIPT"}, wardenSentences["spawn"]},
+	"stop":   {[]string{"stop HANDLE"}, wardenSentences["stop"]},
+	"stream": {[]string{"stream HANDLE JOB"}, wardenSentences["stream"]},
+}
+
 // fieldNotes say what a field is, by its command and the way to it, or else by
 // the way alone.
 var fieldNotes = map[string]string{

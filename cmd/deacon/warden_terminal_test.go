@@ -86,6 +86,9 @@ func TestTheConversationInTextCommands(t *testing.T) {
 	do(t, terminal, "ping", "")
 	do(t, terminal, "fly h", "there is no command \"fly\"\n  see help\n")
 	do(t, terminal, "link h", "usage: link HANDLE JOB\n")
+	do(t, terminal, "info", "info: --handle is missing\n  see info --help\n")
+	do(t, terminal, "info --handle h --help", mustHelp(t, "info"))
+	do(t, terminal, "help net", textForms["net"].help())
 	leave(t, terminal, ctrlD, 0)
 }
 
@@ -236,6 +239,22 @@ func TestTheHistoryIsKept(t *testing.T) {
 	if err != nil || kept.Mode() != 0o600 {
 		t.Errorf("%v, %v", kept, err)
 	}
+}
+
+func TestAHistoryThatCannotBeKeptIsSaidOnce(t *testing.T) {
+	p, file := startWarden(t), filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	terminal := shellOn(t, p, file)
+	do(t, terminal, "ping", "warning: what you type isn't kept for the next time: open "+file+"/deacon/warden-history: not a directory\n")
+	do(t, terminal, "ping", "")
+	terminal.Type(up)
+	if err := terminal.AwaitLine(wardenPrompt + "ping"); err != nil { // it is of this time
+		t.Error(err)
+	}
+	terminal.Type(ctrlC)
+	leave(t, terminal, ctrlD, 0)
 }
 
 func TestALongHistoryIsShortened(t *testing.T) {

@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +18,7 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/deacon-agent/deacon/messaging/warden/client"
 	"github.com/deacon-agent/deacon/messaging/warden/protocol"
 )
 
@@ -114,6 +119,91 @@ func TestWhatIsWrongWithACommandIsNamed(t *testing.T) {
 	}
 	if heard := p.requests(); len(heard) > 0 {
 		t.Errorf("the server heard %v", heard)
+	}
+}
+
+// TestARemedyIsWordedForWhereTheUserIs: who gave one command has no prompt to
+// type the next one at. (What is said at the prompt is in the terminal's tests.)
+func TestARemedyIsWordedForWhereTheUserIs(t *testing.T) {
+	p := startWarden(t)
+	for command, remedy := range map[string]string{
+		"fly":            "help",
+		"help fly":       "help",
+		"help list info": "help",
+		"info":           "info --help",
+	} {
+		want := "\n  see deacon warden -- " + remedy + "\n"
+		if got := p.command(strings.Fields(command)...); !strings.HasSuffix(got.errs, want) {
+			t.Errorf("%s: got %q, want %q at the end", command, got.errs, want)
+		}
+	}
+	shell := &wardenShell{wardenOptions: wardenOptions{socket: p.path}}
+	for _, test := range []struct{ env, want string }{
+		{"", "deacon warden --socket " + p.path + " -- stream --handle 'a b'"},
+		{p.path, "deacon warden -- stream --handle 'a b'"},
+	} {
+		t.Setenv(wardenEnv, test.env)
+		if got := shell.way("stream", "--handle", "a b"); got != test.want {
+			t.Errorf("got %s, want %s", got, test.want)
+		}
+	}
+}
+
+func TestHelpIsGivenWhereverItIsAskedFor(t *testing.T) {
+	p := startWarden(t)
+	for command, want := range map[string]string{
+		"info --help":                   mustHelp(t, "info"),
+		"info --handle x --help":        mustHelp(t, "info"),
+		"stop --handle x --kill --help": mustHelp(t, "stop"),
+		"stop --help --handle x":        mustHelp(t, "stop"),
+		"echo --message --help":         "message : --help\n", // where a value stands it is one
+		"help run":                      mustHelp(t, "run"),
+		"help HELP":                     commandList(),
+		"help exit":                     commandList(),
+		"--help":                        commandList(),
+		"help net":                      textForms["net"].help(),
+		"copy --help":                   textForms["copy"].help(),
+		"help LIMIT":                    textForms["limit"].help(),
+	} {
+		p.command(strings.Fields(command)...).expect(t, ended{0, want, ""})
+	}
+	for command, want := range map[string]string{"help": textList(), "help run": textForms["run"].help(), "run --help": textForms["run"].help()} {
+		commandLine(t, append([]string{"warden", "--socket", p.path, "--v1", "--"}, strings.Fields(command)...)...).
+			expect(t, ended{0, want, ""})
+	}
+	commandLine(t, "warden", "--v1", "--", "help", "copy_in").expect(t, ended{exitUsage, "", `there is no command "copy_in"`})
+	if heard := p.requests(); len(heard) != 1 {
+		t.Errorf("the server heard %v, want one echo", heard)
+	}
+}
+
+// TestTextCommandsAreTakenAsTheirHelpWritesThem says every form of every text
+// command, with all that may be left out and without.
+func TestTextCommandsAreTakenAsTheirHelpWritesThem(t *testing.T) {
+	p := startWarden(t)
+	p.handles = []string{"HANDLE"}
+	values := map[string]string{"BYTES": "1", "RATE": "1", "BURST": "1", "JOB": "1", "CONFIG": "{}", "NETWORK": "192.0.2.0/24"}
+	optional := regexp.MustCompile(` ?\[[^]]*\]`)
+	names := slices.Sorted(maps.Keys(textForms))
+	if want := client.V1Commands(); !slices.Equal(names, want) {
+		t.Errorf("explained are %v, and there are %v", names, want)
+	}
+	for _, name := range names {
+		for _, usage := range textForms[name].usages {
+			full := strings.NewReplacer("[:PORT]", ":80", "[", "", "]", "").Replace(usage)
+			for _, form := range []string{full, optional.ReplaceAllString(usage, "")} {
+				words := strings.Fields(form)
+				for i, word := range words {
+					words[i] = cmp.Or(values[word], word)
+				}
+				if got := p.command(words...); got.code == exitUsage {
+					t.Errorf("%q was refused: %s", words, got.errs)
+				}
+			}
+			if got := p.command(append(strings.Fields(full), "one", "more")...); got.code != exitUsage {
+				t.Errorf("%s with two more words ended with %d, want %d", full, got.code, exitUsage)
+			}
+		}
 	}
 }
 
@@ -218,7 +308,7 @@ func TestJSONIsForPrograms(t *testing.T) {
 		{[]string{"run", "--handle", "\xff", "--script", `printf '\377'`}, ended{0,
 			`{"name":"stdout","data_base64":"/w=="}` + "\n" + `{"exit_status":0,"info":{"state":"active","events":[],"job_ids":[]}}` + "\n", ""}},
 		{[]string{"info", "--handle", "none"}, ended{1, "", `{"error":"unknown handle","code":1}` + "\n"}},
-		{[]string{"info"}, ended{2, "", `{"error":"info: --handle is missing","remedy":"see info --help","code":2}` + "\n"}},
+		{[]string{"info"}, ended{2, "", `{"error":"info: --handle is missing","remedy":"see deacon warden -- info --help","code":2}` + "\n"}},
 		{[]string{"net", "\xff", "in"}, ended{0, `{"container_port":8080,"host_port":61001}` + "\n", ""}},
 		{[]string{"run", "\xff", "true"}, ended{1, "", "command exited with failure"}}, // this peer knows no run in one
 	} {
@@ -284,7 +374,7 @@ func TestNothingOfAContainerBreaksTheTerminal(t *testing.T) {
 // standard input.
 func TestCommandsMayComeFromAFile(t *testing.T) {
 	p := startWarden(t)
-	const commands = "create --handle h\n\n# a comment\ninfo --handle none\necho --message 'open\nrun h 'kill -9 $$'\nlist"
+	const commands = "create --handle h\n\n# a comment\ninfo --handle none\necho --message 'open\nrun h 'kill -9 $$'\nlist\nexit\nlist"
 	for name, test := range map[string]struct {
 		flags []string
 		want  ended

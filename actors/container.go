@@ -96,6 +96,7 @@ type container struct {
 	deaf    bool               // PID 1 did not stop its jobs when it was asked to
 	making  context.CancelFunc // ends the making under way; nil: none is
 	turn    bool               // waiting for, or having, a turn to make
+	mute    bool               // it could not be asked: it may be there, and is not to be made
 	status  isolation.Status
 	exit    *isolation.Exit
 	jobs    map[uint32]*keptJob                // a bare container's
@@ -191,7 +192,7 @@ func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
 	switch o.goal {
 	case goalRun:
 		k.order.spec, k.order.job, k.order.probe = o.spec, o.job, o.probe
-		if k.state == containerBorn && !k.busy && !k.turn {
+		if k.state == containerBorn && !k.busy && !k.turn && !k.mute {
 			k.askTurn(c)
 		}
 		k.recount(c)
@@ -403,7 +404,7 @@ func (k *container) adopt(c *kit.Context[containerMessage]) {
 }
 
 func (k *container) adopted(c *kit.Context[containerMessage], m adopted) {
-	k.busy = false
+	k.busy, k.mute = false, false
 	switch {
 	case m.err == nil:
 		k.status = m.status
@@ -412,7 +413,7 @@ func (k *container) adopted(c *kit.Context[containerMessage], m adopted) {
 	case errors.Is(m.err, isolation.ErrGone):
 		k.input(c, inDead)
 	case !errors.Is(m.err, isolation.ErrUnknown):
-		k.mute(c, m.err)
+		k.askLater(c, m.err)
 	case k.order.goal == goalRun && k.state == containerBorn && c.Incarnation() > 1:
 		// Wait to be asked again.
 	case k.order.goal == goalRun && k.state == containerBorn:
@@ -422,10 +423,11 @@ func (k *container) adopted(c *kit.Context[containerMessage], m adopted) {
 	}
 }
 
-// mute waits for a container that can't be asked: that says nothing of the
+// askLater waits for a container that can't be asked: that says nothing of the
 // application in it. What is to be gone is tried all the same.
-func (k *container) mute(c *kit.Context[containerMessage], err error) {
+func (k *container) askLater(c *kit.Context[containerMessage], err error) {
 	c.Log().Warn("a container can't be asked and will be again", "container", k.order.id, "error", err)
+	k.mute = true
 	if k.state != containerBorn {
 		k.act(c)
 		return

@@ -97,14 +97,17 @@ func checkStack(s Stack) error {
 		return nil
 	}
 	if err := checkFolder(s.Path); err != nil {
-		return fmt.Errorf("agent: stack %s: %w", s.Name, err)
+		return fmt.Errorf("agent: stack %s: %w; bring its root file system there, or leave the stack out", s.Name, err)
 	}
 	return nil
 }
 
 func checkFolder(path string) error {
 	info, err := os.Stat(path)
-	if err == nil && !info.IsDir() {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no folder %s on this machine", path)
+	case err == nil && !info.IsDir():
 		return fmt.Errorf("%s is no folder", path)
 	}
 	return err
@@ -114,7 +117,8 @@ func checkFolder(path string) error {
 func (w *Warden) check() error {
 	if w.Rootfs.Name == "" {
 		if err := checkFolder(w.Rootfs.Path); err != nil {
-			return fmt.Errorf("agent: warden.rootfs: %w", err)
+			return fmt.Errorf("agent: warden.rootfs: %w; bring a root file system there, or have the machine's "+
+				"own /usr: rootfs = %q", err, HostStack)
 		}
 	}
 	// A number needs no group of that number.

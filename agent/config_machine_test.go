@@ -85,10 +85,10 @@ func TestWhatWasConfiguredIsNotLookedUp(t *testing.T) {
 func TestWhatANodeCannotStartWithoutIsNamed(t *testing.T) {
 	program := write(t, "deacon-init", "", 0o755)
 	for want, change := range map[string]func(*Config){
-		"deacon-init, the program":  func(c *Config) { c.Node.Init = filepath.Join(t.TempDir(), "deacon-init") },
-		"node.init":                 func(c *Config) { c.Node.Init = write(t, "text", "", 0o644) },
-		"stack gone: stat /nowhere": func(c *Config) { c.Stacks = append(c.Stacks, Stack{Name: "gone", Path: "/nowhere"}) },
-		"is no folder":              func(c *Config) { c.Stacks = append(c.Stacks, Stack{Name: "file", Path: program}) },
+		"deacon-init, the program": func(c *Config) { c.Node.Init = filepath.Join(t.TempDir(), "deacon-init") },
+		"node.init":                func(c *Config) { c.Node.Init = write(t, "text", "", 0o644) },
+		"stack gone: there is no folder /nowhere on this machine; bring": func(c *Config) { c.Stacks = append(c.Stacks, Stack{Name: "gone", Path: "/nowhere"}) },
+		"is no folder": func(c *Config) { c.Stacks = append(c.Stacks, Stack{Name: "file", Path: program}) },
 	} {
 		c := DefaultConfig()
 		c.Node.State, c.Node.Init = t.TempDir(), program

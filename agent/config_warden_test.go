@@ -79,9 +79,11 @@ func TestWhatWardenCannotBeServedWithoutIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*Warden){
-		"warden.rootfs: stat /nowhere": func(w *Warden) { w.Rootfs = Stack{Path: "/nowhere"} },
-		"is no folder":                 func(w *Warden) { w.Rootfs = Stack{Path: file} },
-		"warden.group":                 func(w *Warden) { w.Group = "no-such-group-here" },
+		`there is no folder /nowhere on this machine; bring a root file system there, or have the machine's own /usr: rootfs = "host"`: func(w *Warden) {
+			w.Rootfs = Stack{Path: "/nowhere"}
+		},
+		"is no folder": func(w *Warden) { w.Rootfs = Stack{Path: file} },
+		"warden.group": func(w *Warden) { w.Group = "no-such-group-here" },
 	} {
 		if _, _, err := wardenOn(t, change).Resolve(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error is %v, want one with %q", err, want)

@@ -9,7 +9,6 @@ import (
 	"github.com/deacon-agent/deacon/agent/legacy"
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/socket"
-	"github.com/deacon-agent/deacon/messaging/syslog"
 )
 
 // drainMax is how long clients' requests may go on once the agent was told to
@@ -31,7 +30,7 @@ func (a *agent) wardenOptions(o *actors.Options, stacks []StackRoot) error {
 		return err
 	}
 	o.Live = live{a.box, a.log.Named("warden")}
-	log := syslog.New(w.SyslogSocket)
+	log := &machineLog{socket: w.SyslogSocket}
 	a.defers("the machine's log", log.Close)
 	o.Transcripts = transcripts{a.outputs.follower, a.box.JobFolder, log}
 	o.Clients = clients{a.door.Load}

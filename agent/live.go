@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -78,7 +79,7 @@ func (l live) Folder(id string) string { return filepath.Dir(filepath.Dir(l.JobF
 type transcripts struct {
 	follower *output.Follower
 	folder   func(id string, job uint32) string
-	log      *syslog.Writer // the machine's
+	log      *machineLog
 }
 
 var _ actors.Transcripts = transcripts{}
@@ -111,6 +112,30 @@ func (t transcripts) Tag(ctx context.Context, w actors.Written, tag string) erro
 		}
 		return nil
 	})
+}
+
+// machineLog is the machine's syslog. Its writer begins at the first line, so
+// that a node whose jobs have no tags has none, with a door or without.
+type machineLog struct {
+	socket string
+	begin  sync.Once
+	writer *syslog.Writer // nil: not begun, or closed before it was
+}
+
+func (l *machineLog) Write(severity syslog.Severity, tag string, line []byte) {
+	l.begin.Do(func() { l.writer = syslog.New(l.socket) })
+	if l.writer != nil {
+		l.writer.Write(severity, tag, line)
+	}
+}
+
+// Close ends the writer; one that hasn't begun never will.
+func (l *machineLog) Close() error {
+	l.begin.Do(func() {})
+	if l.writer == nil {
+		return nil
+	}
+	return l.writer.Close()
 }
 
 // clients are those of the door, once it is open.

@@ -204,6 +204,21 @@ func TestPortsBeginAboveThoseOfConnections(t *testing.T) {
 	}
 }
 
+func TestARootFileSystemThatIsNotHereIsSaid(t *testing.T) {
+	src, here := []byte("server:\n  container_rootfs_path: /srv/rootfs\n"), false
+	m := legacy.Machine{EphemeralLast: 60999, HasFolder: func(path string) bool { return here && path == "/srv/rootfs" }}
+	const want = "warden.yml:2: server.container_rootfs_path: there is no folder /srv/rootfs on this machine"
+	missing, err := legacy.Import("warden.yml", src, m)
+	if err != nil || len(missing.Notes) == 0 || !strings.Contains(strings.Join(missing.Notes, "\n"), want) {
+		t.Errorf("notes are %q, %v; want %q", missing.Notes, err, want)
+	}
+	here = true
+	found, err := legacy.Import("warden.yml", src, m)
+	if err != nil || len(found.Notes) != len(missing.Notes)-1 || !bytes.Equal(found.HCL, missing.HCL) {
+		t.Errorf("with the folder notes are %q, %v", found.Notes, err)
+	}
+}
+
 func TestAPoolThatNoContainerCanLiveInIsNamed(t *testing.T) {
 	for _, pool := range []string{
 		"pool_network: 127.1.0.0/24", "pool_network: 0.0.0.0/0", "pool_network: 169.254.169.0/30",

@@ -24,6 +24,10 @@ func Import(name string, src []byte, m Machine) (Imported, error) {
 	w := d.readWarden(d.parse(src))
 	d.addresses(&w)
 	d.ports(&w, m)
+	if w.rootfs.given() && m.HasFolder != nil && !m.HasFolder(w.rootfs.value) {
+		d.note(w.rootfs.line, "%s: there is no folder %s on this machine, and no node starts without it; bring it there, "+
+			"or write rootfs = \"host\" in the warden block, which is the machine's own /usr", w.rootfs.path, w.rootfs.value)
+	}
 	if err := d.err(); err != nil {
 		return Imported{}, err
 	}
@@ -223,15 +227,20 @@ func (d *document) path(m mapping, key string) setting[string] {
 	return p
 }
 
-// Machine is what Warden asks the machine where its configuration says nothing.
+// Machine is what Warden asks the machine where its configuration says nothing,
+// and what the configuration needs of it.
 type Machine struct {
-	EphemeralLast uint16 // the highest port that the kernel gives to connections
+	EphemeralLast uint16                 // the highest port that the kernel gives to connections
+	HasFolder     func(path string) bool // nil: nobody knows
 }
 
 // ThisMachine asks the one that this program runs on; what it doesn't tell is
 // what kernels do by default.
 func ThisMachine() Machine {
-	m := Machine{EphemeralLast: 60999}
+	m := Machine{EphemeralLast: 60999, HasFolder: func(path string) bool {
+		info, err := os.Stat(path)
+		return err == nil && info.IsDir()
+	}}
 	body, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
 		return m

@@ -48,7 +48,8 @@ counterpart. What was ignored is said on the standard error output. FILE may be
 a dash, for the standard input.
 
 Where the Warden would have asked its machine for a port range, this machine is
-asked: run it where the node is to be, or look at network.port_first.
+asked, and whether the root file system is there: run it where the node is to
+be, or look at network.port_first and warden.rootfs.
 
 It ends with 0 if there is a configuration now, 4 if there is no FILE, and 5 if
 FILE is invalid.`,

@@ -167,7 +167,11 @@ func TestHelpIsGivenWhereverItIsAskedFor(t *testing.T) {
 	} {
 		p.command(strings.Fields(command)...).expect(t, ended{0, want, ""})
 	}
-	for command, want := range map[string]string{"help": textList(), "help run": textForms["run"].help(), "run --help": textForms["run"].help()} {
+	for command, want := range map[string]string{
+		"help":       textList(),
+		"help run":   textForms["run"].help(),
+		"run --help": textForms["run"].help(),
+	} {
 		commandLine(t, append([]string{"warden", "--socket", p.path, "--v1", "--"}, strings.Fields(command)...)...).
 			expect(t, ended{0, want, ""})
 	}

@@ -18,13 +18,13 @@ import (
 
 // state is the node's folder, held by this agent alone.
 //
-//	lock         flock by the living agent; its content is only a courtesy
-//	node         who this node is, for good
-//	containers/  isolation/box
-//	instances/   what should run
-//	droplets/    staging
-//	disk/        isolation/disk
-//	stacks/      generated root file systems
+//	lock               flock by the living agent; its content is only a courtesy
+//	node               who this node is, for good
+//	containers/        isolation/box
+//	instances.journal  what should run
+//	droplets/          staging
+//	disk/              isolation/disk
+//	stacks/            generated root file systems
 type state struct {
 	path string
 	lock *os.File

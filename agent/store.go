@@ -3,18 +3,17 @@ package agent
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors"
-	"github.com/deacon-agent/deacon/isolation/record"
+	"github.com/deacon-agent/deacon/agent/journal"
 )
 
 const (
@@ -26,30 +25,24 @@ const (
 	// retryAfter is the pause after a write that failed.
 	retryAfter = time.Second
 
-	instancesDir = "instances"
-	damagedDir   = "instances.damaged"
+	instancesFile = "instances.journal"
 )
 
-// instanceForm is what may name a record's file: the wire's 32 hexadecimal
-// digits and uuids, and nothing that leaves the folder.
-var instanceForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
-
-// store keeps what should run: in memory, and behind that in one file per
-// instance. Records hold secrets, so nobody else may read them.
+// store keeps what should run: in memory, and behind that in a journal. Records
+// hold secrets, so nobody else may read it.
 //
-//	Put, Remove ─▶ memory ─▶ writer ─▶ instances/<id> ─▶ syncer ─▶ the disk itself
+//	Put, Remove ─▶ memory ─▶ writer ─▶ instances.journal ─▶ syncer ─▶ the disk itself
 //	                          Flush waits here
 type store struct {
-	dir   string
-	files *record.Folder
-	notes []string // what was odd when it was opened
-	sync  func(path string) error
+	journal keeper
+	notes   []string // what was odd when it was opened
 
 	mu       sync.Mutex
 	records  map[string]actors.Record
-	changed  map[string]uint64   // not yet written, with the number of the change
-	changes  uint64              // made so far
-	unsynced map[string]struct{} // written, and not known to be on the disk
+	changed  map[string]uint64 // not yet written, with the number of the change
+	changes  uint64            // made so far
+	unsynced bool              // something was written that may not be on the disk
+	unsure   bool              // a sync failed: nobody knows what the disk has
 	waiting  []flush
 	complain func(error)
 
@@ -60,6 +53,15 @@ type store struct {
 	ended   sync.WaitGroup
 }
 
+// keeper is what the store wants of its journal.
+type keeper interface {
+	Append([]journal.Change) error
+	Rewrite([]journal.Change) error
+	Wordy() bool
+	Sync() error
+	Close() error
+}
+
 // flush is a caller that waits until a change is written.
 type flush struct {
 	change uint64
@@ -68,70 +70,40 @@ type flush struct {
 
 var _ actors.Store = (*store)(nil)
 
-// openStore loads every record below the state folder. One that is damaged is
-// moved aside and said in the notes: a node that refused to start for it would
-// harm every other instance.
-func openStore(state string) (_ *store, err error) {
+// openStore loads every record below the state folder. What is damaged is kept
+// aside and said in the notes: a node that refused to start for it would harm
+// every other instance.
+func openStore(state string) (*store, error) {
+	kept, values, notes, err := journal.Open(filepath.Join(state, instancesFile))
+	if err != nil {
+		return nil, fmt.Errorf("agent: open the store: %w", err)
+	}
 	s := &store{
-		dir: filepath.Join(state, instancesDir), sync: syncPath, complain: func(error) {},
-		records: map[string]actors.Record{}, changed: map[string]uint64{}, unsynced: map[string]struct{}{},
+		journal: kept, notes: notes, complain: func(error) {},
+		records: map[string]actors.Record{}, changed: map[string]uint64{},
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), written: make(chan struct{}, 1),
 		closing: make(chan struct{}),
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("agent: open the store: %w", err)
-	}
-	if err := os.Chmod(s.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("agent: open the store: %w", err)
-	}
-	if s.files, err = record.NewFolder(s.dir); err != nil {
-		return nil, fmt.Errorf("agent: open the store: %w", err)
-	}
-	if err := s.load(filepath.Join(state, damagedDir)); err != nil {
-		return nil, fmt.Errorf("agent: open the store: %w", err)
-	}
+	s.load(values)
 	s.ended.Go(s.write)
 	s.ended.Go(s.harden)
 	return s, nil
 }
 
-// load reads the folder.
-func (s *store) load(damaged string) error {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		name := entry.Name()
-		if record.IsSpare(name) {
+// load takes the records that the journal has.
+func (s *store) load(values map[string][]byte) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		var r actors.Record
+		err := json.Unmarshal(values[name], &r)
+		if err == nil && r.Instance != name {
+			err = fmt.Errorf("it is of instance %q", r.Instance)
+		}
+		if err != nil {
+			s.notes = append(s.notes, fmt.Sprintf("the record of instance %s can't be used: %v", name, err))
 			continue
 		}
-		var r actors.Record
-		err := record.Load(s.dir, name, &r)
-		if err == nil && (r.Instance != name || !instanceForm.MatchString(name)) {
-			err = fmt.Errorf("%w: it is of instance %q", record.ErrCorrupt, r.Instance)
-		}
-		switch {
-		case err == nil:
-			s.records[name] = r
-		case errors.Is(err, record.ErrCorrupt) || !entry.Type().IsRegular():
-			if err := s.putAside(name, damaged); err != nil {
-				return err
-			}
-			s.notes = append(s.notes, fmt.Sprintf("the record of instance %s can't be used and was moved to %s: %v",
-				name, damaged, err))
-		default:
-			return err
-		}
+		s.records[name] = r
 	}
-	return nil
-}
-
-func (s *store) putAside(name, damaged string) error {
-	if err := os.MkdirAll(damaged, 0o700); err != nil {
-		return err
-	}
-	return os.Rename(filepath.Join(s.dir, name), filepath.Join(damaged, name))
 }
 
 // Put keeps r. What r refers to must not be changed afterwards.
@@ -218,5 +190,5 @@ func (s *store) onTrouble(tell func(error)) {
 func (s *store) close() error {
 	close(s.closing)
 	s.ended.Wait()
-	return errors.Join(s.round(), s.settle())
+	return errors.Join(s.round(), s.journal.Close())
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/deacon-agent/deacon/actors"
+	"github.com/deacon-agent/deacon/agent/journal"
 	"github.com/deacon-agent/deacon/messaging"
 )
 
@@ -107,56 +109,69 @@ func TestClosingKeepsWhatWasNotFlushed(t *testing.T) {
 
 func TestNobodyElseReadsTheRecords(t *testing.T) {
 	state := t.TempDir()
-	if err := os.Mkdir(filepath.Join(state, instancesDir), 0o755); err != nil {
-		t.Fatal(err)
-	}
 	s := mustOpen(t, state)
 	s.Put(recordOf("i0", 0))
 	mustClose(t, s)
-	for name, want := range map[string]os.FileMode{"": 0o700, "i0": 0o600} {
-		info, err := os.Stat(filepath.Join(state, instancesDir, name))
-		if err != nil || info.Mode().Perm() != want {
-			t.Errorf("%q has mode %v, %v; want %v", name, info.Mode(), err, want)
-		}
+	info, err := os.Stat(filepath.Join(state, instancesFile))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode is %v, %v; want 0600", info.Mode(), err)
 	}
 }
 
 // A damaged record harms no other, is kept for whoever wants to look, and said.
-func TestADamagedRecordIsMovedAsideAndSaid(t *testing.T) {
+func TestADamagedRecordIsSaidAndHarmsNoOther(t *testing.T) {
 	state := t.TempDir()
 	s := mustOpen(t, state)
-	for _, name := range []string{"good", "torn", "other"} {
+	for _, name := range []string{"good", "other", "torn"} {
 		s.Put(recordOf(name, 0))
 	}
 	mustClose(t, s)
-	dir := filepath.Join(state, instancesDir)
-	if err := os.Truncate(filepath.Join(dir, "torn"), 20); err != nil {
+	path := filepath.Join(state, instancesFile)
+	content, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(filepath.Join(dir, "other"), filepath.Join(dir, "renamed")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "good.new"), []byte("hunter2"), 0o600); err != nil {
+	if err := os.WriteFile(path, bytes.Replace(content, []byte(`"instance":"torn"`), []byte(`"instance":"t0rn"`), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 
 	s = mustOpen(t, state)
-	defer mustClose(t, s)
-	if got := s.All(); len(got) != 1 || got[0].Instance != "good" {
+	if got := s.All(); len(got) != 2 || got[0].Instance != "good" || got[1].Instance != "other" {
 		t.Errorf("loaded %+v", got)
 	}
-	if len(s.notes) != 2 || !strings.Contains(s.notes[0], `"other"`) || !strings.Contains(s.notes[1], "instance torn") {
+	if len(s.notes) != 1 || !strings.Contains(s.notes[0], "seems to be of torn") || strings.Contains(s.notes[0], "hunter2") {
 		t.Errorf("notes are %q", s.notes)
 	}
-	for _, note := range s.notes {
-		if strings.Contains(note, "hunter2") {
-			t.Errorf("a note shows a secret: %s", note)
-		}
+	if aside, err := filepath.Glob(path + ".damaged"); err != nil || len(aside) != 1 {
+		t.Errorf("aside is %q", aside)
 	}
-	left, _ := filepath.Glob(dir + "/*")
-	aside, _ := filepath.Glob(filepath.Join(state, damagedDir, "*"))
-	if len(left) != 1 || len(aside) != 2 {
-		t.Errorf("left are %q, aside %q", left, aside)
+	s.Put(recordOf("new", 0))
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	if got := found(t, state); len(got) != 3 { // and not a note: it was written anew
+		t.Errorf("found %d records", len(got))
+	}
+}
+
+// What is whole and yet no record of the instance is passed over, and said.
+func TestARecordOfAnotherIsSaid(t *testing.T) {
+	state := t.TempDir()
+	kept, _, _, err := journal.Open(filepath.Join(state, instancesFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = kept.Append([]journal.Change{
+		{Name: "a", Value: []byte(`{"instance":"b"}`)}, {Name: "c", Value: []byte(`[]`)},
+	})
+	if err = errors.Join(err, kept.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, state)
+	defer mustClose(t, s)
+	if len(s.All()) != 0 || len(s.notes) != 2 || !strings.Contains(s.notes[0], `instance a can't be used: it is of instance "b"`) {
+		t.Errorf("loaded %d, notes are %q", len(s.All()), s.notes)
 	}
 }
 
@@ -222,20 +237,51 @@ func TestManyAtOnceLoseNothing(t *testing.T) {
 	}
 }
 
-// Many changes within a second are one sync a record, and one of the folder.
+// failing is a journal that fails where it is told to.
+type failing struct {
+	keeper
+	append, sync func() error
+	syncs        atomic.Int32
+	rewrites     atomic.Int32
+}
+
+func (f *failing) Append(changes []journal.Change) error {
+	if f.append != nil {
+		if err := f.append(); err != nil {
+			return err
+		}
+	}
+	return f.keeper.Append(changes)
+}
+
+func (f *failing) Rewrite(all []journal.Change) error {
+	f.rewrites.Add(1)
+	return f.keeper.Rewrite(all)
+}
+
+func (f *failing) Sync() error {
+	f.syncs.Add(1)
+	if f.sync == nil {
+		return nil
+	}
+	return f.sync()
+}
+
+// mustFail opens a store whose journal can be made to fail.
+func mustFail(t *testing.T, state string, f *failing) *store {
+	t.Helper()
+	s := mustOpen(t, state)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.keeper, s.journal = s.journal, f
+	return s
+}
+
+// Many changes within a second are one sync.
 func TestChangesReachTheDiskItselfWithinASecondOrSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := mustOpen(t, t.TempDir())
-		var mu sync.Mutex
-		synced := map[string]int{}
-		s.mu.Lock()
-		s.sync = func(path string) error {
-			mu.Lock()
-			defer mu.Unlock()
-			synced[filepath.Base(path)]++
-			return nil
-		}
-		s.mu.Unlock()
+		var f failing
+		s := mustFail(t, t.TempDir(), &f)
 		start := time.Now()
 		for i := range 100 {
 			s.Put(recordOf("a", i))
@@ -249,37 +295,36 @@ func TestChangesReachTheDiskItselfWithinASecondOrSo(t *testing.T) {
 		}
 		time.Sleep(durableAfter) // the bubble's clock, no waiting
 		synctest.Wait()
-		mu.Lock()
-		if want := map[string]int{"a": 1, "b": 1, instancesDir: 1}; !cmp.Equal(want, synced) {
-			t.Errorf("synced %v, want %v", synced, want)
+		if f.syncs.Load() != 1 {
+			t.Errorf("synced %d times, want once", f.syncs.Load())
 		}
-		mu.Unlock()
 		mustClose(t, s)
 	})
 }
 
-// What a start changes in a row is one file written once, as soon as somebody waits.
+// What a start changes in a row is written once, as soon as somebody waits.
 func TestChangesInARowAreWrittenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := mustOpen(t, t.TempDir())
+		var writes atomic.Int32
+		s := mustFail(t, t.TempDir(), &failing{append: func() error { writes.Add(1); return nil }})
 		start := time.Now()
 		s.Put(recordOf("i0", 0))
 		synctest.Wait()
-		if _, err := os.Stat(filepath.Join(s.dir, "i0")); err == nil {
+		if writes.Load() != 0 {
 			t.Error("the first change was written at once")
 		}
 		s.Put(recordOf("i0", 1))
 		if err := s.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(start); took != 0 {
-			t.Errorf("flushing took %s; it waits for no other change", took)
+		if took := time.Since(start); took != 0 || writes.Load() != 1 {
+			t.Errorf("flushing took %s and %d writes; it waits for no other change", took, writes.Load())
 		}
 		s.Put(recordOf("i1", 1))
 		time.Sleep(gatherFor)
 		synctest.Wait()
-		if _, err := os.Stat(filepath.Join(s.dir, "i1")); err != nil {
-			t.Errorf("nobody waited, and it was not written: %v", err)
+		if writes.Load() != 2 {
+			t.Errorf("nobody waited, and it was not written")
 		}
 		mustClose(t, s)
 	})
@@ -290,21 +335,22 @@ func TestChangesInARowAreWrittenOnce(t *testing.T) {
 func TestARefusedWriteIsToldAndTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		state := t.TempDir()
-		s := mustOpen(t, state)
+		var full atomic.Bool
+		full.Store(true)
+		s := mustFail(t, state, &failing{append: func() error {
+			if full.Load() {
+				return syscall.ENOSPC
+			}
+			return nil
+		}})
 		var told atomic.Int32
 		s.onTrouble(func(error) { told.Add(1) })
-		dir := filepath.Join(state, instancesDir)
-		if err := os.Rename(dir, dir+".away"); err != nil {
-			t.Fatal(err)
-		}
 		s.Put(recordOf("i0", 0))
 		s.Put(recordOf("i1", 1))
-		if err := s.Flush(t.Context()); !errors.Is(err, syscall.ENOENT) || told.Load() == 0 {
+		if err := s.Flush(t.Context()); !errors.Is(err, syscall.ENOSPC) || told.Load() == 0 {
 			t.Errorf("error is %v, told %d times; want the reason", err, told.Load())
 		}
-		if err := os.Rename(dir+".away", dir); err != nil {
-			t.Fatal(err)
-		}
+		full.Store(false)
 		time.Sleep(retryAfter)
 		synctest.Wait()
 		if got := found(t, state); len(got) != 2 {
@@ -314,40 +360,56 @@ func TestARefusedWriteIsToldAndTriedAgain(t *testing.T) {
 	})
 }
 
-// After a failed sync the kernel has dropped the page: the record is written anew.
+// After a failed sync nobody knows what the disk has: all is written anew.
 func TestARefusedSyncWritesAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := mustOpen(t, t.TempDir())
-		var calls, told atomic.Int32
+		f := &failing{}
+		f.sync = func() error {
+			if f.syncs.Load() == 1 {
+				return syscall.EIO
+			}
+			return nil
+		}
+		s := mustFail(t, t.TempDir(), f)
+		var told atomic.Int32
 		s.onTrouble(func(err error) {
 			if errors.Is(err, syscall.EIO) {
 				told.Add(1)
 			}
 		})
-		s.mu.Lock()
-		s.sync = func(path string) error {
-			if filepath.Base(path) == "i0" && calls.Add(1) == 1 {
-				return syscall.EIO
-			}
-			return nil
-		}
-		s.mu.Unlock()
 		s.Put(recordOf("i0", 0))
 		if err := s.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		before, err := os.Stat(filepath.Join(s.dir, "i0"))
-		if err != nil {
-			t.Fatal(err)
-		}
 		time.Sleep(3 * durableAfter)
 		synctest.Wait()
-		after, err := os.Stat(filepath.Join(s.dir, "i0"))
-		if err != nil || os.SameFile(before, after) || calls.Load() != 2 || told.Load() != 1 {
-			t.Errorf("%v; same file: %t, syncs: %d, told: %d", err, os.SameFile(before, after), calls.Load(), told.Load())
+		if f.rewrites.Load() != 1 || f.syncs.Load() != 2 || told.Load() != 1 {
+			t.Errorf("written anew %d times, synced %d times, told %d times", f.rewrites.Load(), f.syncs.Load(), told.Load())
 		}
 		mustClose(t, s)
 	})
+}
+
+// A journal doesn't grow for ever where the instances are few.
+func TestHistoryIsThrownAway(t *testing.T) {
+	state := t.TempDir()
+	s := mustOpen(t, state)
+	r := recordOf("i0", 0)
+	r.Start.Environment = []messaging.Variable{{Name: "X", Value: strings.Repeat("x", 100_000)}}
+	for range 100 {
+		s.Put(r)
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustClose(t, s)
+	info, err := os.Stat(filepath.Join(state, instancesFile))
+	if err != nil || info.Size() > 3<<20 {
+		t.Errorf("%d bytes for one record of 100,000, %v", info.Size(), err)
+	}
+	if got := found(t, state); len(got) != 1 {
+		t.Errorf("found %d records", len(got))
+	}
 }
 
 // A record that can never be written fails the flush that waits for it, and no
@@ -355,9 +417,9 @@ func TestARefusedSyncWritesAnew(t *testing.T) {
 func TestARecordThatCannotBeWrittenHarmsNoOther(t *testing.T) {
 	state := t.TempDir()
 	s := mustOpen(t, state)
-	for _, name := range []string{"../escape", "", "a/b", ".hidden", "x.new", strings.Repeat("x", 200)} {
+	for _, name := range []string{"../escape", "", "a/b", ".hidden", strings.Repeat("x", 200)} {
 		s.Put(recordOf(name, 0))
-		if err := s.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "can't name a file") {
+		if err := s.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "can't be a name") {
 			t.Errorf("%q: error is %v", name, err)
 		}
 	}
@@ -378,12 +440,8 @@ func TestARecordThatCannotBeWrittenHarmsNoOther(t *testing.T) {
 }
 
 func TestFlushingEndsWithItsContext(t *testing.T) {
-	s := mustOpen(t, t.TempDir())
-	s.sync = func(string) error { return nil }
-	pipe := filepath.Join(s.dir, "1.new")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil { // opening it waits for a reader
-		t.Fatal(err)
-	}
+	goOn := make(chan struct{})
+	s := mustFail(t, t.TempDir(), &failing{append: func() error { <-goOn; return nil }})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Flush(ctx); err != nil {
@@ -393,9 +451,7 @@ func TestFlushingEndsWithItsContext(t *testing.T) {
 	if err := s.Flush(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v, want the context's", err)
 	}
-	if _, err := os.ReadFile(pipe); err != nil { // lets the writer go on
-		t.Error(err)
-	}
+	close(goOn)
 	mustClose(t, s)
 }
 

@@ -1,21 +1,19 @@
 package agent
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors"
+	"github.com/deacon-agent/deacon/agent/journal"
 )
 
-// write is the writer: it puts changes into files, many changes of one record
-// as one. A change that the machine couldn't take stays and is tried again.
+// write is the writer: it puts changes into the journal, many changes of one
+// record as one. A change that the machine couldn't take stays and is tried again.
 func (s *store) write() {
 	retry := time.NewTimer(retryAfter)
 	retry.Stop()
@@ -31,7 +29,7 @@ func (s *store) write() {
 		case <-s.closing:
 			return
 		}
-		if s.round() != nil {
+		if errors.Join(s.round(), s.renew()) != nil {
 			retry.Reset(retryAfter)
 		}
 		signal(s.written)
@@ -63,15 +61,10 @@ func (s *store) round() error {
 	}
 	s.mu.Unlock()
 
-	var failed error
-	for _, instance := range slices.Sorted(maps.Keys(batch)) {
-		r, keep := records[instance]
-		if err := s.writeOne(instance, r, keep); err != nil {
-			failed = errors.Join(failed, err)
-			if passing(err) {
-				delete(batch, instance)
-			}
-		}
+	changes, failed := encode(batch, records)
+	if err := s.journal.Append(changes); err != nil {
+		failed = errors.Join(failed, err)
+		clear(batch) // all of it stays to be written
 	}
 	if failed != nil {
 		failed = fmt.Errorf("agent: write the instances' records: %w", failed)
@@ -80,12 +73,23 @@ func (s *store) round() error {
 	return failed
 }
 
-// passing says whether the machine refused, and may not the next time. What is
-// wrong with the record itself is told once: tried for ever, it would fail
-// everybody else's flushes.
-func passing(err error) bool {
-	_, ok := errors.AsType[syscall.Errno](err)
-	return ok
+// encode makes the journal's changes: of an instance without a record, that it
+// is forgotten. What is wrong with a record itself is told once: tried for ever,
+// it would fail everybody else's flushes.
+func encode[T any](instances map[string]T, records map[string]actors.Record) (changes []journal.Change, refused error) {
+	for _, instance := range slices.Sorted(maps.Keys(instances)) {
+		change := journal.Change{Name: instance}
+		var err error
+		if r, kept := records[instance]; kept {
+			change.Value, err = json.Marshal(r)
+		}
+		if err = errors.Join(err, change.Check()); err != nil {
+			refused = errors.Join(refused, fmt.Errorf("instance %q: %w", instance, err))
+			continue
+		}
+		changes = append(changes, change)
+	}
+	return changes, refused
 }
 
 // wrote takes what is done off the lists.
@@ -96,8 +100,8 @@ func (s *store) wrote(batch map[string]uint64, upTo uint64, failed error) {
 		if s.changed[instance] == change { // else it was changed again meanwhile
 			delete(s.changed, instance)
 		}
-		s.unsynced[instance] = struct{}{}
 	}
+	s.unsynced = s.unsynced || len(batch) > 0
 	s.waiting = slices.DeleteFunc(s.waiting, func(f flush) bool {
 		if f.change > upTo {
 			return false
@@ -110,14 +114,28 @@ func (s *store) wrote(batch map[string]uint64, upTo uint64, failed error) {
 	}
 }
 
-func (s *store) writeOne(instance string, r actors.Record, keep bool) error {
-	if !instanceForm.MatchString(instance) {
-		return fmt.Errorf("instance %q can't name a file", instance)
+// renew writes the journal anew where that is due.
+func (s *store) renew() error {
+	s.mu.Lock()
+	due, records := s.unsure || s.journal.Wordy(), map[string]actors.Record(nil)
+	if due {
+		records = maps.Clone(s.records)
 	}
-	if !keep {
-		return s.files.Remove(instance)
+	s.mu.Unlock()
+	if !due {
+		return nil
 	}
-	return s.files.Save(instance, r)
+	all, _ := encode(records, records) // what is refused was told when it was put
+	err := s.journal.Rewrite(all)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		err = fmt.Errorf("agent: write the instances' records anew: %w", err)
+		s.complain(err)
+		return err
+	}
+	s.unsure, s.unsynced = false, true
+	return nil
 }
 
 // harden is the syncer: what was written goes to the disk itself, off the way
@@ -140,45 +158,24 @@ func (s *store) harden() {
 	}
 }
 
-// settle syncs the files that were written since the last time, then the
-// folder, in which they were renamed. After a failure they are written anew:
-// the kernel says only once that it has lost a page.
+// settle syncs what was written since the last time. After a failure all is to
+// be written anew: the kernel says only once that it has lost a page.
 func (s *store) settle() error {
 	s.mu.Lock()
-	batch := s.unsynced
-	s.unsynced = map[string]struct{}{}
+	unsynced := s.unsynced
+	s.unsynced = false
 	s.mu.Unlock()
-	if len(batch) == 0 {
+	if !unsynced {
 		return nil
 	}
-	var failed error
-	for instance := range batch {
-		err := s.sync(filepath.Join(s.dir, instance))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // removed: the folder's part
-			failed = errors.Join(failed, err)
-		}
-	}
-	if failed = errors.Join(failed, s.sync(s.dir)); failed == nil {
+	err := s.journal.Sync()
+	if err == nil {
 		return nil
 	}
-	failed = fmt.Errorf("agent: sync the instances' records: %w", failed)
+	err = fmt.Errorf("agent: sync the instances' records: %w", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for instance := range batch {
-		if _, again := s.changed[instance]; !again {
-			s.changes++
-			s.changed[instance] = s.changes
-		}
-	}
-	s.complain(failed)
-	return failed
-}
-
-func syncPath(path string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	return file.Sync()
+	s.unsure = true
+	s.complain(err)
+	return err
 }

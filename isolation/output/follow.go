@@ -161,7 +161,7 @@ func (p *pursuit) save() {
 	if !p.unsaved {
 		return
 	}
-	err := record.Save(p.dir, offsetsRecord, p.taken)
+	err := record.Replace(p.dir, offsetsRecord, p.taken)
 	// Where the folder is gone there is nothing left to resume.
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		p.saveDue = time.After(SaveEvery)

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,10 @@ const SizeMax = 4 << 20
 // temporarySuffix marks a file that is being written. One that is left over
 // came from an agent that died, and the next Save replaces it.
 const temporarySuffix = ".new"
+
+// IsSpare says of a file's name that it is no record: what a Save was writing,
+// or what Replace keeps for the next.
+func IsSpare(name string) bool { return strings.HasSuffix(name, temporarySuffix) }
 
 // Save replaces the record called name in dir by v. It appears whole or not at all.
 func Save(dir, name string, v any) error {
@@ -47,7 +52,9 @@ func SaveDurable(dir, name string, v any) error {
 
 // Replace is Save for a record that is written often and need not survive a
 // power failure: what the record was becomes the file that the next one is
-// written to (see Folder for why). It stays beside it, and is no record.
+// written to, which stays beside it and is no record. No file is made or
+// removed: ext4 finds the number of a new one by passing over all that were
+// removed in the last minutes.
 func Replace(dir, name string, v any) error {
 	body, err := encode(v)
 	if err != nil {
@@ -72,7 +79,8 @@ func replace(path string, body []byte) error {
 	if err = errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	if rename(path+temporarySuffix, path, unix.RENAME_EXCHANGE) == nil {
+	err = unix.Renameat2(unix.AT_FDCWD, path+temporarySuffix, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE)
+	if err == nil {
 		return nil
 	}
 	return os.Rename(path+temporarySuffix, path)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -119,4 +120,22 @@ func TestARecordIsReplacedByTheSameTwoFiles(t *testing.T) {
 	if found, err := names(dir); err != nil || !slices.Equal(found, []string{"r"}) {
 		t.Errorf("records are %q, %v", found, err)
 	}
+}
+
+// numbers are the inode numbers of a folder's files.
+func numbers(t *testing.T, dir string) map[uint64]bool {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[uint64]bool{}
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[info.Sys().(*syscall.Stat_t).Ino] = true
+	}
+	return found
 }

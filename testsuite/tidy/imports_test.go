@@ -17,7 +17,7 @@ var mayImport = map[string][]string{
 	"cmd/deacon-init": {
 		"isolation/initproto", "isolation/record", "isolation/guard", "isolation/rootfs",
 	},
-	"agent":                   {"agent/legacy", "actors/*", "messaging/*", "isolation/*", "staging"},
+	"agent":                   {"agent/journal", "agent/legacy", "actors/*", "messaging/*", "isolation/*", "staging"},
 	"actors":                  {"actors/kit", "messaging", "isolation", "isolation/slot"},
 	"messaging/bus":           {"messaging", "messaging/complaints", "messaging/dea"},
 	"messaging/socket":        {"messaging", "messaging/complaints", "messaging/warden"},

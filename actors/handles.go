@@ -195,21 +195,25 @@ func (s *handles) takeUp(c *kit.Context[handlesMessage], m wardenListed) {
 	}
 }
 
-// adopt spawns the handle of a container that is there. A name is given again
-// only once what had it was destroyed: of two that have it the older one's
-// destruction was cut short.
+// adopt spawns the handle of a container that is there. What is to be destroyed
+// no client can name: it may have been told that it is. A name is given again only
+// once what had it was destroyed: of two that have it the older one's destruction
+// was cut short.
 func (s *handles) adopt(c *kit.Context[handlesMessage], spec isolation.Spec) {
 	n := s.w.noteOf(spec)
 	s.spawn(c, spec.ID, nil)
 	kept := s.held[spec.ID]
 	kept.pending, kept.untold, kept.name = true, true, string(n.Handle)
+	s.lastJob = max(s.lastJob, n.LastJob)
+	if n.Taken {
+		return
+	}
 	if older, taken := s.names[kept.name]; taken {
 		s.held[older].ref.Tell(expired{})
 		s.order = slices.DeleteFunc(s.order, func(id string) bool { return id == older })
 	}
 	s.names[kept.name] = spec.ID
 	s.order = append(s.order, spec.ID)
-	s.lastJob = max(s.lastJob, n.LastJob)
 }
 
 // sweep takes up what was made for an incarnation that was gone by then, and has

@@ -1,0 +1,42 @@
+package actors_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// An agent that was killed after it had answered a destroy, and before the slot
+// was released, leaves a container that no client may see again.
+func TestASuccessorListsNothingThatWasDestroyed(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.begin()
+		c := s.connect(1)
+		c.create("h")
+		c.create("i")
+		destroy := c.send(destroyOf("h"))
+		for len(s.answers(destroy)) == 0 {
+			pass(100 * time.Microsecond)
+		}
+		s.crash()
+		if held := s.held(); len(held) != 2 {
+			t.Fatalf("the machine holds %v: nothing is left to be seen", held)
+		}
+		s.slow("destroy", time.Second, fine)
+		s.begin()
+		c = s.connect(2)
+		if listed := c.list(); len(listed) != 1 || listed[0] != "i" {
+			t.Errorf("listed %q, want what was not destroyed", listed)
+		}
+		expectAnswer(t, "info", c.inspect("h"), messaging.Failed{Text: "unknown handle"})
+		c.create("h")
+		pass(time.Minute)
+		if held := s.held(); len(held) != 2 {
+			t.Errorf("the machine holds %v, want the new one and the other", held)
+		}
+		if listed := c.list(); len(listed) != 2 {
+			t.Errorf("listed %q in the end", listed)
+		}
+	})
+}

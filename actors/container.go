@@ -76,10 +76,11 @@ type leafTold struct{ fact leafFact }
 func (leafTold) container() {}
 
 // stopLate is how much longer than its grace a stop may take before PID 1 is
-// held to be deaf, and hurryDrain how long last lines wait while the node shuts
+// held to be deaf: so that a container that is to be destroyed is so within its
+// grace and 5 s. hurryDrain is how long last lines wait while the node shuts
 // down.
 const (
-	stopLate   = 5 * time.Second
+	stopLate   = 4 * time.Second
 	hurryDrain = 5 * time.Second
 )
 

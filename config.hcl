@@ -103,6 +103,10 @@ instance {
 
   # Starts in flight at once; further ones wait.
   starts_max = 16
+
+  # First processes that wait ready for the next starts, 0.7 MB each. A start
+  # that finds one takes half the time. On cgroup v2 there are none.
+  spares = 4
 }
 
 network {

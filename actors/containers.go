@@ -32,8 +32,11 @@ type (
 	// prepareDue comes when no container was made for a while, foreseen and
 	// prepared on the way to one that is half made before it is asked for.
 	prepareDue struct{}
-	foreseen   struct{ slot uint32 }
-	prepared   struct{ err error }
+	foreseen   struct{ slots []uint32 }
+	prepared   struct {
+		more bool
+		err  error
+	}
 	// swept are the containers that the janitor knows of; next is told of those
 	// too that are being made, or wait for their turn.
 	swept struct {
@@ -85,7 +88,7 @@ func (w *world) containersKind(p parts) kit.Kind[containersMessage] {
 	}}
 }
 
-// Up prepares the first container.
+// Up prepares the first containers.
 func (s *containers) Up(c *kit.Context[containersMessage]) error {
 	s.prepareSoon(c)
 	return nil
@@ -101,14 +104,17 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 	case turnOver:
 		s.endTurn(c, m.id)
 	case prepareDue:
-		s.parts.ledger.Tell(foresee{c.Self()})
+		s.parts.ledger.Tell(foresee{s.w.Settings.Spares, c.Self()})
 	case foreseen:
-		kit.Pipe(c, "prepare", func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, s.w.Kernel.Prepare(ctx, m.slot)
-		}, func(_ struct{}, err error) containersMessage { return prepared{err} })
+		kit.Pipe(c, "prepare", func(ctx context.Context) (bool, error) {
+			return s.w.Kernel.Prepare(ctx, m.slots)
+		}, func(more bool, err error) containersMessage { return prepared{more, err} })
 	case prepared:
 		if m.err != nil {
 			c.Log().Warn("the next container could not be prepared", "error", m.err)
+		}
+		if m.more {
+			s.prepareSoon(c)
 		}
 	case containerUp:
 		if kept, ok := s.held[m.id]; ok {
@@ -175,8 +181,8 @@ func (s *containers) endTurn(c *kit.Context[containersMessage], id string) {
 	s.prepareSoon(c)
 }
 
-// prepareSoon prepares the next container once no other is being made: the one
-// just made has an application that is starting.
+// prepareSoon prepares one of the next containers once no other is being made:
+// the one just made has an application that is starting.
 func (s *containers) prepareSoon(c *kit.Context[containersMessage]) {
 	if s.prepare != nil {
 		s.prepare()

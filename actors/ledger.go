@@ -52,8 +52,11 @@ func (p parts) audit(known map[string]bool) {
 	p.networks.Tell(audit{known})
 }
 
-// foresee asks which slot will be the next to be promised.
-type foresee struct{ from kit.Ref[containersMessage] }
+// foresee asks which slots will be the next to be promised.
+type foresee struct {
+	count int
+	from  kit.Ref[containersMessage]
+}
 
 // offer asks for an advertisement with what is left.
 type offer struct{ counts map[string]int }
@@ -106,9 +109,7 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 	case audit:
 		l.audit(c, m.known)
 	case foresee:
-		if next, ok := l.w.book.slots.Next(); ok {
-			m.from.Tell(foreseen{next.Number})
-		}
+		m.from.Tell(foreseen{l.w.book.slots.Next(m.count)})
 	case offer:
 		l.w.tell(messaging.Advertised{
 			NodeID: l.w.Node.ID, Stacks: l.w.Stacks, Zone: l.w.Zone, ApplicationCount: m.counts,

@@ -18,9 +18,10 @@ type Kernel interface {
 	// Create makes the container and starts job in it in the same round trip.
 	// On error nothing of it is left.
 	Create(ctx context.Context, spec isolation.Spec, job *isolation.Job) (isolation.Status, error)
-	// Prepare makes ready what the next container can be given before it is
-	// known, for the slot that it will have. It may be called for nothing.
-	Prepare(ctx context.Context, slot uint32) error
+	// Prepare makes ready what one of the next containers can be given before
+	// it is known, for the first of the slots that they will have where nothing
+	// is ready. It says whether there is more to do, and may be called for nothing.
+	Prepare(ctx context.Context, slots []uint32) (more bool, err error)
 	// Adopt takes hold of a container that lives. isolation.ErrGone: its PID 1
 	// is dead, Wait still tells how jobs ended. isolation.ErrUnknown: there is
 	// no such container.

@@ -20,7 +20,8 @@ type Settings struct {
 	StopGrace                            time.Duration // between SIGTERM and SIGKILL
 	CrashLifetime                        time.Duration // how long a crash is remembered
 	Starts                               int           // containers made at a time
-	PrepareAfter                         time.Duration // quiet before the next container is prepared
+	Spares                               int           // containers half of which is made before they are asked for
+	PrepareAfter                         time.Duration // quiet before one of them is prepared
 	NudgeEvery                           time.Duration // until a request without an answer is repeated
 	RetryMin, RetryMax                   time.Duration // pauses before a step of taking down is repeated
 	DrainMax                             time.Duration // how long last lines wait for somebody to take them
@@ -33,7 +34,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		Heartbeat: 10 * time.Second, Advertise: 5 * time.Second, RouterRegister: 20 * time.Second,
 		HealthCheckTimeout: time.Minute, StopGrace: 10 * time.Second, CrashLifetime: time.Hour,
-		Starts: 16, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second,
+		Starts: 16, Spares: 4, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second,
 		RetryMin: 100 * time.Millisecond, RetryMax: 30 * time.Second, DrainMax: 5 * time.Minute,
 	}
 }

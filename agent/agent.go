@@ -270,7 +270,8 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 	settings.RouterRegister = c.Intervals.RouterRegister
 	settings.HealthCheckTimeout, settings.StopGrace = c.Instance.HealthCheckTimeout, c.Instance.StopGrace
 	settings.ReleaseDelay = c.Network.ReleaseDelay
-	settings.CrashLifetime, settings.Starts = c.Instance.CrashLifetime, c.Instance.StartsMax
+	settings.CrashLifetime = c.Instance.CrashLifetime
+	settings.Starts, settings.Spares = c.Instance.StartsMax, c.Instance.Spares
 	options := actors.Options{
 		Node: a.node, Zone: c.Node.Zone, Stacks: stackNames(c.Stacks), BootID: bootID, Settings: settings,
 		Capacity: actors.Capacity{

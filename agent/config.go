@@ -105,6 +105,7 @@ type Instance struct {
 	CrashLifetime         time.Duration // how long a crashed instance is remembered
 	OutputMaxBytes        int64         // kept of each of a job's output files
 	StartsMax             int           // starts in flight at once
+	Spares                int           // PID 1s that wait for the next starts
 }
 
 // Network is the containers' network.
@@ -162,7 +163,7 @@ func DefaultConfig() Config {
 			HealthCheckTimeout: time.Minute, StopGrace: 10 * time.Second,
 			MemoryToCPUShareRatio: 8, CPUSharesMin: 1, CPUSharesMax: 256,
 			DiskInodes: 200_000, Processes: 512, CrashLifetime: time.Hour,
-			OutputMaxBytes: 16 << 20, StartsMax: 16,
+			OutputMaxBytes: 16 << 20, StartsMax: 16, Spares: 4,
 		},
 		Network: Network{
 			Pool: netip.MustParsePrefix("10.254.0.0/16"), PortFirst: 20000, PortLast: 29999,

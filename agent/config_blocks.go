@@ -238,6 +238,7 @@ func (b *instanceBlock) read(r *attributeReader, n *Instance) {
 	r.duration(b.CrashLifetime, &n.CrashLifetime, 0, crashKeptMax)
 	r.size(b.OutputMax, &n.OutputMaxBytes, outputMin, sizeMax)
 	whole(r, b.StartsMax, &n.StartsMax, 1, startsMost)
+	whole(r, b.Spares, &n.Spares, 0, startsMost)
 	if n.CPUSharesMin > n.CPUSharesMax {
 		r.fault(given(b.CPUSharesMin, b.CPUSharesMax), "Bounds crossed", "cpu_shares_min %d is above cpu_shares_max %d.",
 			n.CPUSharesMin, n.CPUSharesMax)

@@ -118,6 +118,7 @@ type instanceBlock struct {
 	CrashLifetime         *hcl.Attribute `hcl:"crash_lifetime,optional"`
 	OutputMax             *hcl.Attribute `hcl:"output_max,optional"`
 	StartsMax             *hcl.Attribute `hcl:"starts_max,optional"`
+	Spares                *hcl.Attribute `hcl:"spares,optional"`
 }
 
 type networkBlock struct {

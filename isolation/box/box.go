@@ -56,7 +56,7 @@ type Box struct {
 
 	turns turns
 
-	spare spare
+	spares spares
 
 	mu   sync.Mutex
 	live map[string]*container
@@ -255,7 +255,7 @@ func (b *Box) Close() error {
 	for _, id := range ids {
 		b.let(id)
 	}
-	err := errors.Join(b.spare.end(), b.launcher.Close(), b.dev.Close())
+	err := errors.Join(b.spares.end(), b.launcher.Close(), b.dev.Close())
 	if b.workshop != nil {
 		err = errors.Join(err, b.workshop.Close())
 	}

@@ -154,7 +154,7 @@ func together(acts ...func() error) error {
 
 // clone takes the PID 1 that was prepared for the slot, or makes one.
 func (c *construction) clone(ctx context.Context, intended *milestone) (err error) {
-	if prepared, ok := c.box.spare.take(c.slot.Number); ok {
+	if prepared, ok := c.box.spares.take(c.slot.Number); ok {
 		c.gated = prepared
 		return nil
 	}

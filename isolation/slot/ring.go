@@ -36,17 +36,16 @@ func (r *Ring) Lease() (uint32, bool) {
 	return 0, false
 }
 
-// Next is the number that Lease will hand out; false when all are held.
-func (r *Ring) Next() (uint32, bool) {
-	for n := r.fresh; n <= r.last; n++ {
+// Next are the numbers that Lease will hand out, in their order: as many as are
+// asked for, or all that are free.
+func (r *Ring) Next(count int) []uint32 {
+	next := make([]uint32, 0, count)
+	for n := r.fresh; n <= r.last && len(next) < count; n++ {
 		if !r.held[n] {
-			return n, true
+			next = append(next, n)
 		}
 	}
-	if len(r.rested) > 0 {
-		return r.rested[0], true
-	}
-	return 0, false
+	return append(next, r.rested[:min(count-len(next), len(r.rested))]...)
 }
 
 // Claim takes a given number: one that a recovered container holds, or that a
@@ -110,14 +109,9 @@ func (s *Slots) LeaseAt(number uint32) (Slot, bool) {
 	return Slot{Number: number, Epoch: s.epochs[number]}, true
 }
 
-// Next is the slot that Lease will hand out; false when none is free.
-func (s *Slots) Next() (Slot, bool) {
-	n, ok := s.ring.Next()
-	if !ok {
-		return Slot{}, false
-	}
-	return Slot{Number: n, Epoch: s.epochs[n] + 1}, true
-}
+// Next are the numbers of the slots that Lease will hand out, in their order: as
+// many as are asked for, or all that are free.
+func (s *Slots) Next(count int) []uint32 { return s.ring.Next(count) }
 
 // Claim takes the very slot of a recovered container.
 func (s *Slots) Claim(slot Slot) bool {

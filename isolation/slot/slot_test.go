@@ -241,13 +241,19 @@ func TestASlotThatIsAskedForIsLeasedOnce(t *testing.T) {
 				}
 			},
 			"any": func(t *rapid.T) {
-				next, expected := slots.Next()
-				s, ok := slots.Lease()
-				if ok != (len(held) < int(p.Max())) || ok != expected || s != next {
-					t.Fatalf("%s, %v, but Next was %s, %v; held %v", s, ok, next, expected, held)
+				count := rapid.IntRange(1, int(p.Max())+1).Draw(t, "count")
+				next := slots.Next(count)
+				if free := int(p.Max()) - len(held); len(next) != min(count, free) {
+					t.Fatalf("%d are next of %d, %d are free", len(next), count, free)
 				}
-				if ok {
-					taken(t, s)
+				for i := range count {
+					s, ok := slots.Lease()
+					if ok != (i < len(next)) || ok && s.Number != next[i] {
+						t.Fatalf("%s, %v, but next were %v; held %v", s, ok, next, held)
+					}
+					if ok {
+						taken(t, s)
+					}
 				}
 			},
 			"free": func(t *rapid.T) {

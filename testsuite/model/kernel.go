@@ -93,7 +93,9 @@ func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation
 }
 
 // Prepare has nothing to prepare.
-func (k *Kernel) Prepare(context.Context, uint32) error { return k.fault("prepare", "") }
+func (k *Kernel) Prepare(context.Context, []uint32) (bool, error) {
+	return false, k.fault("prepare", "")
+}
 
 func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, error) {
 	k.mu.Lock()

@@ -42,6 +42,7 @@ instance {
   crash_lifetime            = "24h"
   output_max                = "128KiB"
   starts_max                = 4
+  spares                    = 0
 }
 network {
   pool       = "10.9.0.0/20"

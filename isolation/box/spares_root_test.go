@@ -13,17 +13,17 @@ func prepared(t *testing.T, m *machine, slot uint32) (*Box, int) {
 	if b.cgroups.Name() != "v1" {
 		t.Skip("SKIPPED: on cgroup v2 PID 1 is born in its container's group, so there is no spare")
 	}
-	if err := b.Prepare(t.Context(), slot); err != nil {
-		t.Fatal(err)
+	if more, err := b.Prepare(t.Context(), []uint32{slot}); more || err != nil {
+		t.Fatal(more, err)
 	}
-	return b, b.spare.ready.born.PID
+	return b, b.spares.ready[slot].born.PID
 }
 
 func TestAContainerTakesThePreparedPID1OfItsSlot(t *testing.T) {
 	m := newMachine(t)
 	b, pid := prepared(t, m, 5)
 	defer m.end(b)
-	if err := b.Prepare(t.Context(), 5); err != nil || b.spare.ready.born.PID != pid {
+	if _, err := b.Prepare(t.Context(), []uint32{5}); err != nil || b.spares.ready[5].born.PID != pid {
 		t.Errorf("prepared twice: %v; the first spare is not kept", err)
 	}
 	other, taker := m.spec(4), m.spec(5)
@@ -49,7 +49,7 @@ func TestADeadSpareIsNoHarm(t *testing.T) {
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if dead, err := waitDeath(int(b.spare.ready.born.PIDFD.Fd()), deathMax); !dead {
+	if dead, err := waitDeath(int(b.spares.ready[0].born.PIDFD.Fd()), deathMax); !dead {
 		t.Fatal("the spare outlives SIGKILL:", err)
 	}
 	status, err := b.Create(t.Context(), m.spec(0), shell(1, "exec sleep 60"))
@@ -71,5 +71,32 @@ func TestASpareGoesWithItsAgent(t *testing.T) {
 	m.end(b)
 	if dead, err := waitDeath(pidfd, 0); !dead {
 		t.Errorf("the spare %d lives on: %v", pid, err)
+	}
+}
+
+// One at a time, the nearest first; what is no longer expected goes.
+func TestSparesFollowWhatIsExpected(t *testing.T) {
+	m := newMachine(t)
+	b, former := prepared(t, m, 9)
+	defer m.end(b)
+	pidfd, err := unix.PidfdOpen(former, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
+	for i, slot := range []uint32{3, 1, 2} {
+		more, err := b.Prepare(t.Context(), []uint32{3, 1, 2})
+		if _, ready := b.spares.ready[slot]; err != nil || !ready || more != (i < 2) || len(b.spares.ready) != i+1 {
+			t.Fatalf("after %d: %d ready, slot %d: %v, more: %v, %v", i+1, len(b.spares.ready), slot, ready, more, err)
+		}
+	}
+	if dead, err := waitDeath(pidfd, deathMax); !dead {
+		t.Errorf("the spare of a slot that is no longer expected lives on: %v", err)
+	}
+	if more, err := b.Prepare(t.Context(), []uint32{3, 1, 2}); more || err != nil {
+		t.Errorf("all are ready, and there is more to do: %v, %v", more, err)
+	}
+	if _, err := b.Prepare(t.Context(), nil); err != nil || len(b.spares.ready) != 0 {
+		t.Errorf("none is expected, and %d are ready: %v", len(b.spares.ready), err)
 	}
 }

@@ -87,7 +87,9 @@ func TestWhatANodeCannotStartWithoutIsNamed(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		"deacon-init, the program": func(c *Config) { c.Node.Init = filepath.Join(t.TempDir(), "deacon-init") },
 		"node.init":                func(c *Config) { c.Node.Init = write(t, "text", "", 0o644) },
-		"stack gone: there is no folder /nowhere on this machine; bring": func(c *Config) { c.Stacks = append(c.Stacks, Stack{Name: "gone", Path: "/nowhere"}) },
+		"stack gone: there is no folder /nowhere on this machine; bring": func(c *Config) {
+			c.Stacks = append(c.Stacks, Stack{Name: "gone", Path: "/nowhere"})
+		},
 		"is no folder": func(c *Config) { c.Stacks = append(c.Stacks, Stack{Name: "file", Path: program}) },
 	} {
 		c := DefaultConfig()

@@ -79,9 +79,8 @@ func TestWhatWardenCannotBeServedWithoutIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*Warden){
-		`there is no folder /nowhere on this machine; bring a root file system there, or have the machine's own /usr: rootfs = "host"`: func(w *Warden) {
-			w.Rootfs = Stack{Path: "/nowhere"}
-		},
+		"warden.rootfs: there is no folder /nowhere on this machine; bring a root file system there, or have " +
+			`the machine's own /usr: rootfs = "host"`: func(w *Warden) { w.Rootfs = Stack{Path: "/nowhere"} },
 		"is no folder": func(w *Warden) { w.Rootfs = Stack{Path: file} },
 		"warden.group": func(w *Warden) { w.Group = "no-such-group-here" },
 	} {

@@ -36,7 +36,7 @@ agent on the same state folder adopts them.
 It needs root.`,
 		Example: exampleText("deacon agent", "deacon agent -c ./config.hcl"),
 		GroupID: groupNode,
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			config, err := s.loadConfig(file)
 			if err != nil {

@@ -58,6 +58,9 @@ func (b *bits) file(o runOptions) (_ string, err error) {
 			return "", err
 		}
 		if !info.IsDir() {
+			if err := checkArchive(o.source); err != nil {
+				return "", err
+			}
 			if b.worker, err = isWorker(o.source); err == nil {
 				b.droplet.SHA1, err = sha1File(o.source)
 			}

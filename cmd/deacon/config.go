@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +19,7 @@ func newConfig(s *session) *cobra.Command {
 		Short:   "Check a node's configuration",
 		Long:    "Work with a node's configuration file.",
 		GroupID: groupAside,
-		Args:    cobra.NoArgs,
+		Args:    oneOfItsCommands,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	group.AddCommand(newConfigCheck(s))
@@ -34,7 +36,7 @@ The default is ` + configDefault + `.
 
 It ends with 0 if the file is good, 4 if there is none, and 5 if it is invalid.`,
 		Example: exampleText("deacon config check", "deacon config check ./config.hcl"),
-		Args:    cobra.MaximumNArgs(1),
+		Args:    arguments(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			file := configDefault
 			if len(args) == 1 {
@@ -65,7 +67,12 @@ func (s *session) loadConfig(file string) (agent.Config, error) {
 		return config, fail(exitNotFound, "name another one, or begin with the commented config.hcl of the sources",
 			"there is no configuration file %s", file)
 	}
-	if _, ok := errors.AsType[*agent.ConfigError](err); ok {
+	_, invalid := errors.AsType[*agent.ConfigError](err)
+	if extension := strings.ToLower(filepath.Ext(file)); invalid && (extension == ".yml" || extension == ".yaml") {
+		return config, fail(exitConfig, "if it is a Warden's, make a node's of it: deacon warden-config import "+
+			quoteWord(file)+" -o config.hcl", "%s is YAML, and a node's configuration is HCL", file)
+	}
+	if invalid {
 		return config, fail(exitConfig, "correct these, then try: deacon config check "+file, "%w", err)
 	}
 	for _, warning := range config.Warnings {

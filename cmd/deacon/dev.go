@@ -65,7 +65,7 @@ It needs root.`,
 		Example: exampleText("sudo deacon dev", "sudo deacon dev --nats-port 4333",
 			"sudo deacon dev --warden /tmp/warden.sock"),
 		GroupID: groupNode,
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return s.dev(cmd.Context(), o) },
 	}
 	flags := cmd.Flags()

@@ -23,7 +23,7 @@ line "web: …" (or the one that --process names), unless --command gives anothe
 The same folder always makes the same droplet, byte for byte.`,
 		Example: exampleText("deacon droplet examples/python", "deacon droplet build/ -o hello.tgz --command ./hello"),
 		GroupID: groupAside,
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			folder, err := filepath.Abs(args[0])
 			if err != nil {

@@ -44,6 +44,12 @@ subjects, which may have NATS' wildcards, it shows only those.`,
 }
 
 func (s *session) events(ctx context.Context, subjects []string, o eventsOptions) error {
+	switch {
+	case o.count < 0:
+		return fail(exitUsage, "", "--count %d: want a number from 1 on, or 0 for no end", o.count)
+	case o.timeout < 0:
+		return fail(exitUsage, "", "--timeout %s: want a time such as 10s, or 0 for ever", o.timeout)
+	}
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout,

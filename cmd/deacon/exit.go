@@ -35,7 +35,7 @@ const exitCodesHelp = `deacon ends with one of these, whatever the command:
     5  the configuration is invalid; every mistake is shown with its line
     6  no node has room for the application, or none has its stack
     7  the application did not start, or it ended with a status other than 0
-    8  it took longer than --timeout
+    8  it took longer than --timeout, to listen or to end
   130  interrupted (Ctrl-C) before it was done
 
 After run and stream, deacon warden ends with the status of the job instead.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"archive/tar"
+	"bufio"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"io"
@@ -47,6 +49,30 @@ func isWorker(droplet string) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// archiveMagic is how compressed archives begin: gzip, zstd.
+var archiveMagic = [][]byte{{0x1f, 0x8b}, {0x28, 0xb5, 0x2f, 0xfd}}
+
+// checkArchive refuses a file that no node can unpack. What is in the archive
+// is the node's to judge.
+func checkArchive(name string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	start := bufio.NewReader(file)
+	for _, magic := range archiveMagic {
+		if head, _ := start.Peek(len(magic)); bytes.Equal(head, magic) {
+			return nil
+		}
+	}
+	if _, err := tar.NewReader(start).Next(); err != nil {
+		return fail(exitUsage, "deacon droplet FOLDER makes one; a command of the node's own follows a --: "+
+			"deacon run -- "+name, "%s is no droplet: neither a tar archive nor one in gzip or zstd", name)
+	}
+	return nil
 }
 
 // readEntries reads the named files of a gzipped archive, as far as each may

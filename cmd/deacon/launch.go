@@ -211,11 +211,28 @@ func (l *launch) failedStart() error {
 	}
 	for _, end := range l.endings() {
 		if !l.isDone(end) {
-			return fail(exitCrashed, "see its last words above, and the node's log",
-				"%s/%d did not start: %s", l.options.name, end.Index, l.describe(end))
+			code, remedy := l.whatHelps(end)
+			return fail(code, remedy, "%s/%d did not start: %s", l.options.name, end.Index, l.describe(end))
 		}
 	}
 	return nil
+}
+
+// neverAccepted is the DEA's description of an instance that did not listen
+// within --timeout.
+const neverAccepted = "failed to accept connections within health check timeout"
+
+// whatHelps is the exit code for an instance that did not start, and what to
+// do about it.
+func (l *launch) whatHelps(end messaging.InstanceChanged) (code int, remedy string) {
+	switch {
+	case end.Description == neverAccepted:
+		return exitTimeout, "it must listen on $PORT within --timeout; what listens on nothing is run with --no-route"
+	case end.ExitStatus == 0 && end.Signal == "": // of a worker that is no failure
+		return exitCrashed, "what does its work and ends, and listens on nothing, is run with --no-route"
+	default:
+		return exitCrashed, "see its last words above, and the node's log"
+	}
 }
 
 // isDone tells an instance that did its work from one that failed. The DEA
@@ -282,7 +299,9 @@ func (l *launch) follow(ctx context.Context) error {
 	if err := l.announce(ctx); err != nil && ctx.Err() == nil {
 		return errors.Join(err, l.takeBack())
 	}
-	l.note("(Ctrl-C stops it; deacon run -d would leave it running)")
+	if len(l.ended) < l.options.instances {
+		l.note("(Ctrl-C stops it; deacon run -d would leave it running)")
+	}
 	printer := l.printer()
 	for len(l.ended) < l.options.instances {
 		select {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +47,9 @@ func (s *session) dial(ctx context.Context) (*link, error) {
 		Servers: servers, Name: "deacon command line", NkeySeedFile: s.nats.nkey, CredsFile: s.nats.creds,
 		TLS: bus.TLS{CA: s.nats.ca, Cert: s.nats.cert, Key: s.nats.key}, Log: hclog.NewNullLogger(),
 	})
+	if errors.Is(err, fs.ErrNotExist) { // of credentials or certificates; servers are no files
+		return nil, fail(exitNotFound, "see what the flags that begin with --nats- name", "%w", err)
+	}
 	if err != nil {
 		return nil, fail(exitUnreachable,
 			"start a node with deacon dev, or say where NATS is by --nats or $"+natsEnv, "NATS can't be reached: %w", err)

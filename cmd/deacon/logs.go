@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -34,7 +36,7 @@ and with -f go on with each new line until Ctrl-C. APP is a name or an id. Each
 line begins with the application, its index and the stream.`,
 		Example: exampleText("deacon logs hello", "deacon logs hello -f", "deacon logs hello --index 0 -n 20"),
 		GroupID: groupApps,
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return s.logs(cmd.Context(), args[0], o) },
 	}
 	flags := cmd.Flags()
@@ -47,6 +49,9 @@ line begins with the application, its index and the stream.`,
 func (s *session) logs(ctx context.Context, app string, o logsOptions) error {
 	if o.lines < 0 || o.lines > linesMax {
 		return fail(exitUsage, "", "--lines %d: want 0 to %d", o.lines, linesMax)
+	}
+	if o.index < -1 {
+		return fail(exitUsage, "", "--index %d: want an index from 0 on, or -1 for all", o.index)
 	}
 	link, err := s.dial(ctx)
 	if err != nil {
@@ -61,6 +66,9 @@ func (s *session) logs(ctx context.Context, app string, o logsOptions) error {
 		return err
 	}
 	rows = newest(rows)
+	if err := hasIndex(rows, app, o); err != nil {
+		return err
+	}
 	printer := linePrinter{session: s, out: s.out, names: map[string]string{}}
 	for _, r := range rows {
 		printer.names[r.Application] = r.title()
@@ -84,6 +92,23 @@ func (s *session) logs(ctx context.Context, app string, o logsOptions) error {
 		return nil
 	}
 	return printer.follow(ctx, lines, shown(past))
+}
+
+// hasIndex is an error where the instance isn't there; to follow one that is
+// still to come is none.
+func hasIndex(rows []row, app string, o logsOptions) error {
+	var indices []string
+	for _, r := range rows {
+		if r.Index == o.index {
+			return nil
+		}
+		indices = append(indices, strconv.Itoa(r.Index))
+	}
+	if o.index < 0 || o.follow {
+		return nil
+	}
+	return fail(exitNotFound, "there is index "+strings.Join(slices.Compact(indices), ", "),
+		"%s has no instance with index %d", plain(app), o.index)
 }
 
 // newest leaves out what earlier applications of the same name left behind:

@@ -23,7 +23,7 @@ crashed a while ago, with the reason. APP, a name or an id, shows one
 application only.`,
 		Example: exampleText("deacon ps", "deacon ps hello", "deacon ps --json"),
 		GroupID: groupApps,
-		Args:    cobra.MaximumNArgs(1),
+		Args:    arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			link, err := s.dial(cmd.Context())
 			if err != nil {

@@ -33,11 +33,14 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
-	if err := root.ExecuteContext(ctx); err != nil {
+	if cmd, err := root.ExecuteContextC(ctx); err != nil {
 		if status, ok := errors.AsType[scriptStatus](err); ok {
 			return int(status) // a job's own, of which its output told
 		}
 		f := asFailure(err, s.began)
+		if !s.began && cmd.HasParent() {
+			f.remedy = "see " + cmd.CommandPath() + " --help"
+		}
 		f.print(errs, s.json)
 		return f.code
 	}
@@ -62,7 +65,7 @@ and in another:
     deacon ps`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          oneOfItsCommands,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
 			s.began = true
 		},
@@ -82,6 +85,9 @@ and in another:
 	root.AddCommand(clients...)
 	root.AddCommand(newAgent(s), newDev(s), newWarden(s), newConfig(s), newWardenConfig(s), newDroplet(s), newVersion(s),
 		newExitCodesTopic())
+	root.SetHelpCommand(newHelp())
+	root.InitDefaultHelpCmd()
+	addHelpFlags(root)
 	return root
 }
 

@@ -1,6 +1,12 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/deacon-agent/deacon/messaging"
@@ -55,6 +61,43 @@ func TestEndingsAreTold(t *testing.T) {
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
+
+func TestWhatHelpsDependsOnTheEnd(t *testing.T) {
+	l := &launch{}
+	for _, c := range []struct {
+		end    messaging.InstanceChanged
+		code   int
+		remedy string
+	}{
+		{messaging.InstanceChanged{Description: neverAccepted, ExitStatus: -1}, exitTimeout, "--no-route"},
+		{messaging.InstanceChanged{Description: "app instance exited"}, exitCrashed, "--no-route"},
+		{messaging.InstanceChanged{Description: "app instance exited", ExitStatus: 7}, exitCrashed, "last words"},
+	} {
+		if code, remedy := l.whatHelps(c.end); code != c.code || !strings.Contains(remedy, c.remedy) {
+			t.Errorf("%+v: got %d, %q; want %d, %q", c.end, code, remedy, c.code, c.remedy)
+		}
+	}
+}
+
+func TestADropletIsKnownByItsBeginning(t *testing.T) {
+	var tape bytes.Buffer
+	archive := tar.NewWriter(&tape)
+	if err := errors.Join(archive.WriteHeader(&tar.Header{Name: "app"}), archive.Close()); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "file")
+	for text, want := range map[string]bool{
+		"": false, "web: ./start\n": false, "\x1f": false, strings.Repeat("\x00x", 600): false,
+		"\x1f\x8b\x08": true, "\x28\xb5\x2f\xfd": true, tape.String(): true,
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkArchive(name); (err == nil) != want {
+			t.Errorf("%.20q: error is %v", text, err)
 		}
 	}
 }

@@ -37,7 +37,7 @@ wait until they are gone. Each gets SIGTERM and, ten seconds later, SIGKILL.
 APP is a name or an id.`,
 		Example: exampleText("deacon stop hello", "deacon stop hello --index 2"),
 		GroupID: groupApps,
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return s.stop(cmd.Context(), args[0], o) },
 	}
 	cmd.Flags().IntSliceVar(&o.indices, "index", nil, "stop only these instances")
@@ -46,6 +46,9 @@ APP is a name or an id.`,
 }
 
 func (s *session) stop(ctx context.Context, app string, o stopOptions) error {
+	if o.timeout <= 0 {
+		return fail(exitUsage, "", "--timeout %s: want a time such as 30s", o.timeout)
+	}
 	link, err := s.dial(ctx)
 	if err != nil {
 		return err

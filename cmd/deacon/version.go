@@ -34,7 +34,7 @@ func newVersion(s *session) *cobra.Command {
 release, and the kernel that it runs on.`,
 		Example: exampleText("deacon version", "deacon version --json"),
 		GroupID: groupAside,
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			b := readBuild()
 			if s.json {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -24,7 +23,7 @@ func newWardenConfig(s *session) *cobra.Command {
 		Short:   "Take over the configuration of a Warden",
 		Long:    "Work with the configuration of one of Cloud Foundry's old Wardens.",
 		GroupID: groupAside,
-		Args:    cobra.NoArgs,
+		Args:    oneOfItsCommands,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	group.AddCommand(newWardenConfigImport(s))
@@ -56,7 +55,7 @@ FILE is invalid.`,
 		Example: exampleText(
 			"deacon warden-config import /etc/warden/linux.yml",
 			"deacon warden-config import linux.yml -o /etc/deacon/config.hcl"),
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.importWarden(cmd.InOrStdin(), args[0], o)
 		},
@@ -106,8 +105,8 @@ func readForeign(input io.Reader, file string) ([]byte, error) {
 		input = opened
 	}
 	src, err := io.ReadAll(io.LimitReader(input, importBytesMax+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, err)
+	if err != nil { // it names the file
+		return nil, err
 	}
 	if len(src) > importBytesMax {
 		return nil, fail(exitConfig, "", "%s is larger than %d bytes; it is no configuration", file, importBytesMax)
@@ -123,6 +122,9 @@ func writeImported(hcl []byte, o importOptions) error {
 	file, err := os.OpenFile(o.output, how, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return fail(exitFailed, "name another one, or replace it with --force", "there is a file %s already", o.output)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fail(exitFailed, "make it first, or name another file", "there is no folder for %s", o.output)
 	}
 	if err != nil {
 		return err

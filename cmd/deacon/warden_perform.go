@@ -22,8 +22,19 @@ const (
 	repeatsMax = 5
 )
 
+// helperFailed is the server's text for whatever has none of its own.
+const helperFailed = "command exited with failure"
+
 // perform does one command.
 func (w *wardenShell) perform(ctx context.Context, words []string) error {
+	err := w.do(ctx, words)
+	if refused, ok := errors.AsType[*client.ServerError](err); ok && refused.Text == helperFailed {
+		return fail(exitFailed, "look at its arguments; the server's log may tell more", "%w", err)
+	}
+	return err
+}
+
+func (w *wardenShell) do(ctx context.Context, words []string) error {
 	if w.trace {
 		fmt.Fprintf(w.errs, "+ %s\n", plain(joinWords(words)))
 	}
@@ -164,7 +175,8 @@ func (w *wardenShell) unreachable(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
-	remedy := "start a node that has a warden block, or say where its socket is by --socket or $" + wardenEnv
+	remedy := "start a node that has a warden block, or deacon dev --warden PATH; or say where the socket is by " +
+		"--socket or $" + wardenEnv
 	if errors.Is(err, fs.ErrPermission) {
 		remedy = "be root, or one whom the node's warden.mode and warden.group let in"
 	}

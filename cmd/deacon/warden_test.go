@@ -69,7 +69,8 @@ func TestOneCommandEndsWithItsStatus(t *testing.T) {
 		{[]string{"net_in", "--handle", "h"}, ended{0, "host_port : 61001\ncontainer_port : 8080\n", ""}},
 		{[]string{"limit_memory", "--handle", "h"}, ended{0, "limit_in_bytes : 9223372036854771712\n", ""}},
 		{[]string{"copy_in", "--handle", "h", "--src_path", "/a", "--dst_path", "/b"}, ended{0, "", ""}},
-		{[]string{"limit_cpu", "--handle", "h"}, ended{exitFailed, "", "deacon: command exited with failure\n"}}, // by this peer
+		{[]string{"limit_cpu", "--handle", "h"}, // by this peer
+			ended{exitFailed, "", "deacon: command exited with failure\n  look at its arguments; the"}},
 		{[]string{"destroy", "--handle", "h"}, ended{0, "", ""}},
 		{[]string{"info", "--handle", "h"}, ended{exitFailed, "", "deacon: unknown handle\n"}},
 		{[]string{"fly"}, ended{exitUsage, "", `there is no command "fly"`}},
@@ -347,7 +348,7 @@ func TestTextCommandsAreToldFromOthers(t *testing.T) {
 		{"--v1=false", []string{"stop", "none"}, ended{exitFailed, "", "unknown handle"}},
 		{"--v1=false", []string{"net", "1j0shvimvs1", "in"}, ended{0, "container_port : 8080\nhost_port : 61001\n", ""}},
 		{"--v1=false", []string{"limit", "1j0shvimvs1", "mem"}, ended{0, "9223372036854771712\n", ""}},
-		{"--v1=false", []string{"limit", "1j0shvimvs1", "cpu"}, ended{exitUsage, "", "unknown limit: cpu"}},
+		{"--v1=false", []string{"limit", "1j0shvimvs1", "cpu"}, ended{exitUsage, "", "unknown limit: cpu\n  see deacon warden -- help limit\n"}},
 		{"--v1=false", []string{"net"}, ended{exitUsage, "", "usage: net HANDLE in"}},
 		{"--v1=false", []string{"run", "1j0shvimvs1", "echo hello; echo oops >&2; exit 7"}, ended{7, "hello\n", "oops\n"}},
 		{"--v1=false", []string{"run", "1j0shvimvs1", "ls", "-l"}, ended{exitUsage, "", "usage: run HANDLE SCRIPT"}},

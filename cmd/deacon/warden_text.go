@@ -46,7 +46,7 @@ func (w *wardenShell) performText(ctx context.Context, words []string) error {
 			return err
 		})
 	if err != nil {
-		return asUsage(err)
+		return w.asUsage(err, words[0])
 	}
 	if w.json {
 		text, err := marshal(value)
@@ -88,11 +88,16 @@ func (w *wardenShell) followText(ctx context.Context, words []string) error {
 }
 
 // asUsage marks what was wrong with the command itself.
-func asUsage(err error) error {
-	if _, ok := errors.AsType[*client.V1Error](err); ok {
+func (w *wardenShell) asUsage(err error, command string) error {
+	wrong, ok := errors.AsType[*client.V1Error](err)
+	switch _, known := textForms[command]; {
+	case !ok:
+		return err
+	case strings.HasPrefix(wrong.Reason, "usage: "), !known: // that says all there is
 		return fail(exitUsage, "", "%w", err)
+	default:
+		return fail(exitUsage, "see "+w.way("help", command), "%w", err)
 	}
-	return err
 }
 
 // printText shows a text command's answer: a value as it is, lists a line each,

@@ -178,19 +178,6 @@ func removeGroup(path string) error {
 	return nil
 }
 
-func write(dir, file, value string) error {
-	// Not WriteFile: it would create what a missing controller lacks.
-	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("cgroup: %w", err)
-	}
-	defer f.Close()
-	if _, err := f.WriteString(value); err != nil {
-		return fmt.Errorf("cgroup: write %q: %w", value, err)
-	}
-	return nil
-}
-
 func listGroups(parent string, own ...string) ([]string, error) {
 	entries, err := os.ReadDir(parent)
 	if errors.Is(err, fs.ErrNotExist) {

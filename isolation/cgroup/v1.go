@@ -68,10 +68,10 @@ func (d *v1) InitJoin() (Join, error) { return d.tasks(initGroup) }
 
 func (d *v1) tasks(name string) (join Join, err error) {
 	for _, tree := range d.trees {
-		file, err := os.OpenFile(filepath.Join(tree, name, "tasks"), os.O_WRONLY, 0)
+		file, err := open(filepath.Join(tree, name), "tasks", unix.O_WRONLY)
 		if err != nil {
 			join.Close()
-			return Join{}, fmt.Errorf("cgroup: %w", err)
+			return Join{}, err
 		}
 		join.Tasks = append(join.Tasks, file)
 	}
@@ -159,11 +159,7 @@ func (g *v1Group) JobJoin() (Join, error)  { return g.driver.tasks(g.name) }
 func (g *v1Group) memoryDir() string { return filepath.Join(g.driver.memory, g.name) }
 
 func (g *v1Group) OOMCounter() (*os.File, error) {
-	file, err := os.Open(filepath.Join(g.memoryDir(), "memory.oom_control"))
-	if err != nil {
-		return nil, fmt.Errorf("cgroup: %w", err)
-	}
-	return file, nil
+	return open(g.memoryDir(), "memory.oom_control", unix.O_RDONLY)
 }
 
 func (g *v1Group) Usage() (isolation.Usage, error) {

@@ -141,11 +141,7 @@ func (g *v2Group) InitJoin() (Join, error) { return g.directory(initGroup) }
 func (g *v2Group) JobJoin() (Join, error)  { return g.directory(jobsGroup) }
 
 func (g *v2Group) OOMCounter() (*os.File, error) {
-	file, err := os.Open(filepath.Join(g.jobs(), "memory.events"))
-	if err != nil {
-		return nil, fmt.Errorf("cgroup: %w", err)
-	}
-	return file, nil
+	return open(g.jobs(), "memory.events", unix.O_RDONLY)
 }
 
 func (g *v2Group) Usage() (isolation.Usage, error) {

@@ -92,6 +92,10 @@ func moveIn(mount, tree int, path string) error {
 		return err
 	}
 	defer unix.Close(target)
+	return moveTo(mount, target)
+}
+
+func moveTo(mount, target int) error {
 	return unix.MoveMount(mount, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 }
 
@@ -109,7 +113,12 @@ func mountIn(tree int, path, kind string, flags uintptr, options string) error {
 // mask hides what tells of the node. A path that this kernel doesn't have
 // needs no mask.
 func mask(tree int) error {
-	if err := maskWith(tree, guard.MaskedFiles, func() (int, error) { return clone(tree, "dev/null") }); err != nil {
+	null, err := open(tree, "dev/null")
+	if err != nil {
+		return err
+	}
+	defer unix.Close(null)
+	if err := maskWith(tree, guard.MaskedFiles, func(int) (int, error) { return cloneOf(null) }); err != nil {
 		return err
 	}
 	empty, err := emptyFolder()
@@ -117,7 +126,7 @@ func mask(tree int) error {
 		return err
 	}
 	defer unix.Close(empty)
-	if err := maskWith(tree, guard.MaskedFolders, func() (int, error) {
+	if err := maskWith(tree, guard.MaskedFolders, func(int) (int, error) {
 		if cover, err := cloneOf(empty); err != unix.EINVAL {
 			return cover, err
 		}
@@ -125,26 +134,21 @@ func mask(tree int) error {
 	}); err != nil {
 		return err
 	}
-	for _, path := range guard.ReadOnlyFolders {
-		self := func() (int, error) { return readOnly(clone(tree, path)) }
-		if err := maskWith(tree, []string{path}, self); err != nil {
-			return err
-		}
-	}
-	return nil
+	return maskWith(tree, guard.ReadOnlyFolders, func(target int) (int, error) { return readOnly(cloneOf(target)) })
 }
 
-func maskWith(tree int, paths []string, cover func() (int, error)) error {
+// maskWith puts on each path what cover makes for it.
+func maskWith(tree int, paths []string, cover func(target int) (int, error)) error {
 	for _, path := range paths {
-		if _, err := fstatIn(tree, path); err == unix.ENOENT {
+		target, err := open(tree, path)
+		if err == unix.ENOENT {
 			continue
 		}
-		mount, err := cover()
 		if err != nil {
 			return err
 		}
-		err = moveIn(mount, tree, path)
-		unix.Close(mount)
+		err = maskOne(target, cover)
+		unix.Close(target)
 		if err != nil {
 			return err
 		}
@@ -152,9 +156,13 @@ func maskWith(tree int, paths []string, cover func() (int, error)) error {
 	return nil
 }
 
-func fstatIn(tree int, path string) (st unix.Stat_t, err error) {
-	err = unix.Fstatat(tree, path, &st, unix.AT_SYMLINK_NOFOLLOW)
-	return st, err
+func maskOne(target int, cover func(target int) (int, error)) error {
+	mount, err := cover(target)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(mount)
+	return moveTo(mount, target)
 }
 
 // emptyFolder makes a read-only, empty file system that covers folders.
@@ -172,10 +180,6 @@ func emptyFolder() (int, error) {
 	}
 	const attributes = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attributes)
-}
-
-func clone(tree int, path string) (int, error) {
-	return unix.OpenTree(tree, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 }
 
 func cloneOf(mount int) (int, error) {

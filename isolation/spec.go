@@ -43,6 +43,9 @@ type Spec struct {
 	Rootfs   Rootfs    `json:"rootfs"`   //
 	Limits   Limits    `json:"limits"`   //
 	Network  Network   `json:"network"`  //
+	// Pending says that the limits became others on record, and the kernel may not
+	// have them yet.
+	Pending bool `json:"pending,omitempty"`
 	// Note is what else the owner keeps with the container; only the owner reads it.
 	Note json.RawMessage `json:"note,omitempty"`
 }

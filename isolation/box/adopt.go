@@ -66,7 +66,13 @@ func (b *Box) find(ctx context.Context, id string) (*container, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.reach(ctx, spec)
+	c, err := b.reach(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	// Where it can't be done it stays to be done, and what is asked now can be.
+	_ = b.catchUp(ctx, c)
+	return c, nil
 }
 
 // reach is find for whoever has the container's turn. It is PID 1 only if it
@@ -150,6 +156,7 @@ func (b *Box) recover(ctx context.Context, patience time.Duration) ([]isolation.
 	if err := b.sweep(specs, found); err != nil {
 		return nil, fmt.Errorf("box: recover: %w", err)
 	}
+	b.catchUpAll(ctx, specs)
 	return specs, nil
 }
 

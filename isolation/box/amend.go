@@ -26,7 +26,8 @@ func (b *Box) Note(ctx context.Context, id string, note json.RawMessage) error {
 
 // amend changes what a container is made of: first on record, so that a
 // successor makes the same of it, then in the kernel. Where change refuses,
-// nothing is changed; where effect fails, the record is what it was.
+// nothing is changed; where effect fails, the record is what it was. A change that
+// says it is pending is so on record until effect is over (catchUp).
 func (b *Box) amend(ctx context.Context, id string, change func(*isolation.Spec) error,
 	effect func(isolation.Spec) error) error {
 	over, err := b.turns.take(ctx, id)
@@ -53,6 +54,11 @@ func (b *Box) amend(ctx context.Context, id string, change func(*isolation.Spec)
 	}
 	if err := effect(after); err != nil {
 		return errors.Join(err, b.rewrite(before))
+	}
+	if after.Pending && !before.Pending {
+		after.Pending = false
+		// That it could not be written costs a successor a look, and nobody else anything.
+		_ = b.rewrite(after)
 	}
 	return nil
 }

@@ -43,7 +43,11 @@ func (b *Box) relimit(ctx context.Context, id string, change isolation.LimitChan
 		}
 	}
 	return b.amend(ctx, id,
-		func(spec *isolation.Spec) error { put(&spec.Limits, change); return nil },
+		func(spec *isolation.Spec) error {
+			put(&spec.Limits, change)
+			spec.Pending = true
+			return nil
+		},
 		func(spec isolation.Spec) error { return b.enforce(ctx, spec, change) })
 }
 

@@ -59,7 +59,7 @@ func (b *Box) Shape(ctx context.Context, id string, limit isolation.Bandwidth) e
 		if limit.Rate == 0 {
 			return network.ErrRate
 		}
-		spec.Limits.Bandwidth = limit
+		spec.Limits.Bandwidth, spec.Pending = limit, true
 		return b.network.Vet(b.attachment(*spec))
 	}, func(c *container) error { return b.network.Shape(b.attachment(c.spec), c.init.PIDFD()) })
 	if err != nil {

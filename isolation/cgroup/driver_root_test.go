@@ -185,6 +185,33 @@ func TestGroupsAreFoundAndRemovedAndRemovedAgain(t *testing.T) {
 	}
 }
 
+// An agent may die between two groups of one container.
+func TestHalfMadeGroupsHideNobodyAndAreRemoved(t *testing.T) {
+	d := driver(t)
+	parent := ""
+	switch d := d.(type) {
+	case *v1:
+		parent = d.trees[len(d.trees)-1]
+	case *v2:
+		parent = d.parent
+	}
+	if err := os.Mkdir(filepath.Join(parent, "s1.1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if inits, err := d.Inits(); err != nil || len(inits) != 0 {
+		t.Errorf("inits are %v, %v", inits, err)
+	}
+	if names, err := d.List(); err != nil || !slices.Equal(names, []string{"s1.1"}) {
+		t.Errorf("listed %v, %v", names, err)
+	}
+	if err := d.Remove("s1.1"); err != nil {
+		t.Error(err)
+	}
+	if names, err := d.List(); err != nil || len(names) != 0 {
+		t.Errorf("removed, listed %v, %v", names, err)
+	}
+}
+
 func TestAProcessIsInsideFromTheStartAndIsCounted(t *testing.T) {
 	g := create(t, driver(t), "s1.1")
 	process := start(t, g, eater(eaterEnv, 8))

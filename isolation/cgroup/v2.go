@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -46,11 +47,17 @@ func enable(dir string) error {
 
 func (d *v2) InitJoin() (Join, error) { return Join{}, nil }
 
+// Inits passes over a container without a group for its PID 1: an agent that
+// died while it made or removed the groups leaves such a one, and another may
+// be removed while we look.
 func (d *v2) Inits() ([]int, error) {
 	names, err := d.List()
 	var all []int
 	for _, name := range names {
 		pids, failed := readProcesses(filepath.Join(d.parent, name, initGroup))
+		if errors.Is(failed, fs.ErrNotExist) || errors.Is(failed, unix.ENODEV) {
+			continue
+		}
 		all, err = append(all, pids...), errors.Join(err, failed)
 	}
 	return all, err

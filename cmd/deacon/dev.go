@@ -71,7 +71,7 @@ It needs root.`,
 	flags := cmd.Flags()
 	flags.IntVar(&o.natsPort, "nats-port", 0, "port for NATS; 0: 4222, or another if that is taken")
 	flags.StringVarP(&o.config, "config", "c", "", "configuration to start from; its nats and node.state are not used")
-	flags.StringVar(&o.take, "take", "", "take over the folder of a deacon dev that was killed, and clear it up")
+	flags.StringVar(&o.take, "take", "", "take over the folder of a deacon dev that was killed; Ctrl-C clears it up")
 	flags.StringVar(&o.warden, "warden", "",
 		"path of a socket to make for Warden's clients; left out: the configuration's, or none")
 	return cmd
@@ -95,7 +95,7 @@ func (s *session) dev(ctx context.Context, o devOptions) (err error) {
 	defer alone.Close()
 	for _, left := range abandoned(os.TempDir()) {
 		if left != o.take {
-			s.note("A deacon dev that was killed left %s; deacon dev --take %[1]s clears it up.", left)
+			s.note("A deacon dev that was killed left %s; deacon dev --take %[1]s takes it over, and Ctrl-C then clears it up.", left)
 		}
 	}
 	folder, err := devFolder(o.take)

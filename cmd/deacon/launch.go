@@ -311,7 +311,11 @@ func (l *launch) follow(ctx context.Context) error {
 			}
 		case <-ctx.Done():
 			l.note("\nstopping %s", l.options.name)
-			return l.takeBack()
+			if err := l.takeBack(); err != nil {
+				return err
+			}
+			l.note("%s is stopped", l.options.name)
+			return nil
 		}
 	}
 	l.drain(printer)

@@ -84,6 +84,7 @@ func (m *mailbox) close() int {
 
 // run is one turn: a few messages, then back to the end of the line.
 func (m *mailbox) run() {
+	deepen(0)
 	over := false
 	defer func() {
 		if !over {

@@ -241,7 +241,10 @@ func (s *System) work(run func()) {
 		d.Work(run)
 		return
 	}
-	go run()
+	go func() {
+		deepen(0)
+		run()
+	}()
 }
 
 func (s *System) workStarted() {

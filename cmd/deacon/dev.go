@@ -95,7 +95,8 @@ func (s *session) dev(ctx context.Context, o devOptions) (err error) {
 	defer alone.Close()
 	for _, left := range abandoned(os.TempDir()) {
 		if left != o.take {
-			s.note("A deacon dev that was killed left %s; deacon dev --take %[1]s takes it over, and Ctrl-C then clears it up.", left)
+			s.note("A deacon dev that was killed left %s; deacon dev --take %[1]s takes it over, "+
+				"and Ctrl-C then clears it up.", left)
 		}
 	}
 	folder, err := devFolder(o.take)

@@ -117,11 +117,11 @@ func TestAMemoryLimitBelowWhatIsInUseChangesNothing(t *testing.T) {
 	b, _ := m.open()
 	defer m.end(b)
 	spec := m.spec(0)
-	job := shell(1, "x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo full; sleep 300")
+	job := shell(1, "x=$(head -c 10000000 /dev/zero | tr '\\0' x); echo full; sleep 300")
 	if _, err := b.Create(t.Context(), spec, job); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); b.text(spec.ID, 1, stdoutFile) == ""; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); b.text(spec.ID, 1, stdoutFile) == ""; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the job takes no memory:", b.text(spec.ID, 1, stderrFile))
 		}

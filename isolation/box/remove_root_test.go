@@ -17,6 +17,7 @@ func TestTheNodesGroupsWaitForWhatIsGoing(t *testing.T) {
 	}
 	defer join.Close()
 	if len(join.Tasks) == 0 {
+		m.end(b)
 		t.Skip("SKIPPED: on cgroup v2 no PID 1 is prepared")
 	}
 	going := exec.Command("sleep", "0.3")

@@ -187,16 +187,32 @@ func (h *handle) alter(c *kit.Context[handleMessage], command messaging.Containe
 			return messaging.BandwidthLimited{Rate: w.Rate, Burst: w.Burst}, err
 		})
 	case messaging.CopyIn:
-		h.do(c, w.Ask, "copy in", func(ctx context.Context) (messaging.Answer, error) {
-			return messaging.Done{}, live.CopyIn(ctx, id, isolation.Copy{Source: w.Source, Target: w.Target})
+		h.copy(c, w.Ask, "copy in", func(ctx context.Context) error {
+			return live.CopyIn(ctx, id, isolation.Copy{Source: w.Source, Target: w.Target})
 		})
 	case messaging.CopyOut:
-		h.do(c, w.Ask, "copy out", func(ctx context.Context) (messaging.Answer, error) {
-			return messaging.Done{}, live.CopyOut(ctx, id, isolation.Copy{Source: w.Source, Target: w.Target, Owner: w.Owner})
+		h.copy(c, w.Ask, "copy out", func(ctx context.Context) error {
+			return live.CopyOut(ctx, id, isolation.Copy{Source: w.Source, Target: w.Target, Owner: w.Owner})
 		})
 	default:
 		h.fail(command.Asked(), fmt.Sprintf("the node can't %T", command))
 	}
+}
+
+// copy does one when fewer than Settings.Copies others are under way on the node:
+// each of them holds descriptors and threads, and more would only slow each other
+// down.
+func (h *handle) copy(c *kit.Context[handleMessage], ask messaging.Ask, name string, act func(context.Context) error) {
+	copies := h.w.copies
+	h.do(c, ask, name, func(ctx context.Context) (messaging.Answer, error) {
+		select {
+		case copies <- struct{}{}:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		defer func() { <-copies }()
+		return messaging.Done{}, act(ctx)
+	})
 }
 
 // memoryMin is the least limit that is one: of less the kernel makes nothing,

@@ -87,6 +87,7 @@ type handles struct {
 	parts   parts
 	listed  bool                      // what the kernel has is known
 	queue   []messaging.Command       // what came before that
+	asked   int                       // how many of it are requests
 	jobless []messaging.ClientCommand // wait for the numbers of jobs to be known
 	held    map[string]*keptHandle    // by container
 	names   map[string]string         // container by handle, from the request to make it on
@@ -140,7 +141,7 @@ func (s *handles) Receive(c *kit.Context[handlesMessage], m handlesMessage) erro
 	switch m := m.(type) {
 	case clientAsked:
 		if !s.listed {
-			s.queue = append(s.queue, m.command)
+			s.wait(m.command)
 			return nil
 		}
 		s.command(c, m.command)
@@ -188,11 +189,7 @@ func (s *handles) takeUp(c *kit.Context[handlesMessage], m wardenListed) {
 	for _, spec := range specs {
 		s.adopt(c, spec)
 	}
-	queue := s.queue
-	s.queue = nil
-	for _, command := range queue {
-		s.command(c, command)
-	}
+	s.unwait(func(command messaging.Command) { s.command(c, command) })
 }
 
 // adopt spawns the handle of a container that is there. What is to be destroyed
@@ -315,7 +312,7 @@ func (s *handles) pass(m messaging.ContainerCommand) {
 	switch m.(type) {
 	case messaging.SpawnJob, messaging.RunJob:
 		if s.anyUntold() {
-			s.jobless = append(s.jobless, m)
+			s.waitJobless(m)
 			return
 		}
 		s.lastJob++

@@ -19,6 +19,7 @@ type Settings struct {
 	HealthCheckTimeout                   time.Duration // where a start names none
 	StopGrace                            time.Duration // between SIGTERM and SIGKILL
 	CrashLifetime                        time.Duration // how long a crash is remembered
+	Copies                               int           // into and out of containers at a time; 0: one
 	Starts                               int           // containers made at a time
 	Spares                               int           // containers half of which is made before they are asked for
 	PrepareAfter                         time.Duration // quiet before one of them is prepared
@@ -34,7 +35,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		Heartbeat: 10 * time.Second, Advertise: 5 * time.Second, RouterRegister: 20 * time.Second,
 		HealthCheckTimeout: time.Minute, StopGrace: 10 * time.Second, CrashLifetime: time.Hour,
-		Starts: 16, Spares: 4, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second,
+		Copies: 16, Starts: 16, Spares: 4, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second,
 		RetryMin: 100 * time.Millisecond, RetryMax: 30 * time.Second, DrainMax: 5 * time.Minute,
 	}
 }
@@ -76,13 +77,14 @@ type Options struct {
 }
 
 // world is what every actor of one tree shares. Nothing in it changes after the
-// root came up, but for the book, which is the ledger's alone.
+// root came up, but for the book, which is the ledger's alone, and the copies.
 type world struct {
 	Options
 	book      *book
 	recovered map[string]bool       // containers that a former agent made
 	tell      func(messaging.Event) // by way of the root
 	settled   func()
+	copies    chan struct{} // as many are in it as are under way
 }
 
 // Tree is the node's actors.
@@ -101,7 +103,10 @@ func New(o Options) *Tree {
 		o.Clock = kit.RealClock()
 	}
 	t := &Tree{
-		w:     &world{Options: o, book: newBook(o.Capacity), recovered: map[string]bool{}},
+		w: &world{
+			Options: o, book: newBook(o.Capacity), recovered: map[string]bool{},
+			copies: make(chan struct{}, max(1, o.Settings.Copies)),
+		},
 		ready: make(chan struct{}), failed: make(chan error, 1),
 	}
 	var once sync.Once

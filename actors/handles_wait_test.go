@@ -3,6 +3,7 @@ package actors_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,14 +47,28 @@ func TestRequestsToANodeThatCantBeListedAreBounded(t *testing.T) {
 	})
 }
 
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // Monitoring connects and leaves, for as long as that lasts, and asks nothing.
 func TestClientsThatComeAndGoUnservedAreForgotten(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
 		heal := s.unlisted()
 		s.begin()
-		for n := range messaging.Client(100) {
-			c := s.connect(1000 + n)
-			c.leave()
+		before := heap()
+		for n := range messaging.Client(100_000) {
+			s.tree.Deliver(messaging.ClientConnected{Client: 1000 + n})
+			s.tree.Deliver(messaging.ClientGone{Client: 1000 + n})
+			if n%100 == 0 {
+				pass(time.Millisecond) // or it is the mailbox that grows
+			}
+		}
+		if grown := heap() - before; grown > 2<<20 {
+			t.Errorf("%d KiB are kept of clients that came and went", grown>>10)
 		}
 		stays, gone := s.connect(1), s.connect(2)
 		brief := time.Duration(0)

@@ -18,7 +18,7 @@ import (
 var attempts = map[string]string{
 	"write /proc/sys":            `open("/proc/sys/kernel/core_pattern", "w").write("x")`,
 	"write an own sysctl":        `open("/proc/sys/net/ipv4/ip_forward", "w").write("1")`,
-	"trigger sysrq":              `open("/proc/sysrq-trigger", "w").write("h")`,
+	"trigger sysrq":              `f = open("/proc/sysrq-trigger", "w"); assert not null(f); f.write("h")`,
 	"read the kernel's log":      `assert len(open("/proc/kmsg", "rb", 0).read(1)) > 0`,
 	"open /dev/kmsg":             `open("/dev/kmsg")`,
 	"read kernel symbols":        `assert len(open("/proc/kallsyms").read()) > 0`,
@@ -77,6 +77,7 @@ def call(number, *args):
     return got
 def child(pid):
     if pid == 0: os._exit(0)
+def null(f): return os.fstat(f.fileno()).st_rdev == os.makedev(1, 3) # what is masked by it
 try:
     %s
     print("got in")

@@ -126,6 +126,10 @@ func allOffered(known []string, offers map[string]messaging.Advertised) bool {
 
 func (l *launch) start(ctx context.Context, nodes []string) error {
 	version := newGUID()
+	// A node passes over in silence what it can't read, and we would wait for it.
+	if err := legible(l.message(version, 0), nodes[0]); err != nil {
+		return err
+	}
 	for index, node := range nodes {
 		start := l.message(version, index)
 		l.note("starting %s/%d on node %s", l.options.name, index, node)
@@ -134,6 +138,19 @@ func (l *launch) start(ctx context.Context, nodes []string) error {
 		}
 	}
 	return nil
+}
+
+// legible reads a start message as a node does.
+func legible(start messaging.StartInstance, node string) error {
+	subject, body, err := dea.EncodeCommand(start, node)
+	if err != nil {
+		return err
+	}
+	_, err = dea.Decode(subject, body)
+	if invalid, ok := errors.AsType[*dea.InvalidError](err); ok {
+		return fail(exitUsage, "see deacon run --help", "no node takes this: %s", invalid.Reason)
+	}
+	return err
 }
 
 // message is what a cloud controller sends for one instance.

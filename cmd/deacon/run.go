@@ -114,6 +114,8 @@ func runArguments(o *runOptions) cobra.PositionalArgs {
 	}
 }
 
+var validSHA1 = regexp.MustCompile(`^[0-9a-fA-F]{40}$`)
+
 var validName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?$`)
 
 // check completes the options and refuses what can't work.
@@ -132,6 +134,8 @@ func (o *runOptions) check() error {
 		return fail(exitUsage, "", "--timeout %s is less than a second", o.timeout)
 	case o.isURL() && o.sha1 == "":
 		return fail(exitUsage, "get it by: sha1sum DROPLET", "a droplet at a URL needs --sha1, so that the node can check it")
+	case o.isURL() && !validSHA1.MatchString(o.sha1):
+		return fail(exitUsage, "get it by: sha1sum DROPLET", "--sha1 %q: want 40 hex digits", o.sha1)
 	case !o.isURL() && o.sha1 != "":
 		return fail(exitUsage, "", "--sha1 is only for a droplet at a URL; others are hashed here")
 	}

@@ -297,7 +297,7 @@ func (l *launch) announce(ctx context.Context) error {
 func (l *launch) showAnswers(rows []row) error {
 	for _, r := range rows {
 		where := "runs"
-		if url := r.url(); url != "" && len(r.URIs) > 0 {
+		if url := r.answersAt(); url != "" {
 			where = "answers at " + url
 		}
 		if !r.live() {

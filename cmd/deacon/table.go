@@ -25,7 +25,7 @@ func printRows(w io.Writer, rows []row, now time.Time) error {
 	for _, r := range rows {
 		cells := []string{
 			plain(r.title()), strconv.Itoa(r.Index), string(r.State), since(r.Since, now),
-			orDash(r.url()), plain(r.node), orDash(plain(r.why())),
+			orDash(r.answersAt()), plain(r.node), orDash(plain(r.why())),
 		}
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
@@ -46,6 +46,15 @@ func (r row) url() string {
 		return ""
 	}
 	return "http://" + netip.AddrPortFrom(r.Host, r.Port).String()
+}
+
+// answersAt is the url, for people: a worker has a port too, and nothing that
+// listens there.
+func (r row) answersAt() string {
+	if len(r.URIs) == 0 {
+		return ""
+	}
+	return r.url()
 }
 
 // why says how a crashed instance ended.

@@ -14,7 +14,9 @@ func TestThePsTableLinesUpAndSaysWhy(t *testing.T) {
 	host := netip.MustParseAddr("192.0.2.7")
 	rows := []row{
 		{"nodeone", messaging.InstanceRow{Application: "guid-1", Name: "hello", Index: 0, State: messaging.Running,
-			Since: now.Add(-90 * time.Second), Host: host, Port: 20001}},
+			Since: now.Add(-90 * time.Second), Host: host, Port: 20001, URIs: []string{"hello.example"}}},
+		{"nodeone", messaging.InstanceRow{Application: "guid-4", Name: "worker", Index: 0, State: messaging.Running,
+			Since: now.Add(-90 * time.Second), Host: host, Port: 20003}},
 		{"nodeone", messaging.InstanceRow{Application: "guid-2", Index: 12, State: messaging.Crashed,
 			Since: now.Add(-3 * time.Hour), Host: host, Port: 20002, ExitStatus: 7, Description: "app instance exited"}},
 		{"nodetwo", messaging.InstanceRow{Application: "guid-3", Name: "bad\n\x1b[31mname", State: messaging.Crashed,
@@ -27,6 +29,7 @@ func TestThePsTableLinesUpAndSaysWhy(t *testing.T) {
 	const want = `
 APP             INDEX   STATE     SINCE   URL                      NODE      WHY
 hello           0       RUNNING   1m30s   http://192.0.2.7:20001   nodeone   -
+worker          0       RUNNING   1m30s   -                        nodeone   -
 guid-2          12      CRASHED   3h0m    -                        nodeone   app instance exited (status 7)
 bad??[31mname   0       CRASHED   2d2h    -                        nodetwo   failed to start
 `

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { rig.Main(m) }
 
 // stage is a node, its NATS server, its controller and a blob store.
 type stage struct {
-	t     *testing.T
+	t     testing.TB
 	nats  *rig.NATS
 	ctl   *rig.Controller
 	blobs *rig.DropletServer

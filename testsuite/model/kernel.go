@@ -30,6 +30,7 @@ type Kernel struct {
 
 	mu         sync.Mutex
 	containers map[string]*container
+	turns      map[string]chan struct{} // of who is at work on a container; closed when it is over
 	violations []string
 	created    int
 }
@@ -51,7 +52,9 @@ type container struct {
 }
 
 // NewKernel makes a machine without containers.
-func NewKernel() *Kernel { return &Kernel{containers: map[string]*container{}} }
+func NewKernel() *Kernel {
+	return &Kernel{containers: map[string]*container{}, turns: map[string]chan struct{}{}}
+}
 
 func (k *Kernel) fault(call, id string) error {
 	if k.Fault == nil {
@@ -73,6 +76,11 @@ func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation
 	if err := k.fault("create", spec.ID); err != nil {
 		return isolation.Status{}, err
 	}
+	over, err := k.take(ctx, spec.ID)
+	if err != nil {
+		return isolation.Status{}, err
+	}
+	defer over()
 	if ctx.Err() != nil {
 		return isolation.Status{}, context.Cause(ctx)
 	}
@@ -166,11 +174,11 @@ func (k *Kernel) find(id string) (*container, error) {
 }
 
 // Adopt takes hold of a container that lives.
-func (k *Kernel) Adopt(_ context.Context, id string) (isolation.Status, error) {
+func (k *Kernel) Adopt(ctx context.Context, id string) (isolation.Status, error) {
 	if err := k.fault("adopt", id); err != nil {
 		return isolation.Status{}, err
 	}
-	c, err := k.find(id)
+	c, err := k.reach(ctx, id)
 	if err != nil {
 		return isolation.Status{}, err
 	}
@@ -226,7 +234,7 @@ func (k *Kernel) Stop(ctx context.Context, id string, grace time.Duration) error
 	if err := k.fault("stop", id); err != nil {
 		return err
 	}
-	c, err := k.find(id)
+	c, err := k.reach(ctx, id)
 	if err != nil {
 		return nil
 	}
@@ -252,6 +260,11 @@ func (k *Kernel) Destroy(ctx context.Context, id string) error {
 	if err := k.fault("destroy", id); err != nil {
 		return err
 	}
+	over, err := k.take(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer over()
 	if err := pause(ctx, destroyTakes); err != nil {
 		return err
 	}
@@ -267,6 +280,11 @@ func (k *Kernel) Release(ctx context.Context, ids []string) error {
 			return err
 		}
 	}
+	over, err := k.takeAll(ctx, ids)
+	if err != nil {
+		return err
+	}
+	defer over()
 	if err := pause(ctx, releaseTakes); err != nil {
 		return err
 	}

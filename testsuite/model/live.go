@@ -78,7 +78,7 @@ func (k *Kernel) Spawn(ctx context.Context, id string, job isolation.Job) error 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c, err := k.find(id)
+	c, err := k.reach(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -110,10 +110,15 @@ func (k *Kernel) Forget(_ context.Context, id string, job uint32) error {
 }
 
 // amend changes what is kept of a container.
-func (k *Kernel) amend(call, id string, act func(*isolation.Spec)) error {
+func (k *Kernel) amend(ctx context.Context, call, id string, act func(*isolation.Spec)) error {
 	if err := k.fault(call, id); err != nil {
 		return err
 	}
+	over, err := k.take(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer over()
 	if _, err := k.find(id); err != nil {
 		return err
 	}
@@ -122,15 +127,15 @@ func (k *Kernel) amend(call, id string, act func(*isolation.Spec)) error {
 }
 
 // Note keeps the owner's note.
-func (k *Kernel) Note(_ context.Context, id string, note json.RawMessage) error {
-	return k.amend("note", id, func(s *isolation.Spec) { s.Note = note })
+func (k *Kernel) Note(ctx context.Context, id string, note json.RawMessage) error {
+	return k.amend(ctx, "note", id, func(s *isolation.Spec) { s.Note = note })
 }
 
 // Limit keeps the limits.
-func (k *Kernel) Limit(_ context.Context, id string, change isolation.LimitChange) (
+func (k *Kernel) Limit(ctx context.Context, id string, change isolation.LimitChange) (
 	limits isolation.Limits, err error,
 ) {
-	err = k.amend("limit", id, func(s *isolation.Spec) {
+	err = k.amend(ctx, "limit", id, func(s *isolation.Spec) {
 		if change.MemoryBytes != nil {
 			s.Limits.MemoryBytes = *change.MemoryBytes
 		}
@@ -163,30 +168,39 @@ func (k *Kernel) Stats(_ context.Context, id string) (isolation.Stats, error) {
 }
 
 // Map keeps a port mapping.
-func (k *Kernel) Map(_ context.Context, id string, port isolation.PortMap) error {
-	return k.amend("map", id, func(s *isolation.Spec) { s.Network.Ports = append(s.Network.Ports, port) })
+func (k *Kernel) Map(ctx context.Context, id string, port isolation.PortMap) error {
+	return k.amend(ctx, "map", id, func(s *isolation.Spec) { s.Network.Ports = append(s.Network.Ports, port) })
 }
 
 // Allow keeps a rule.
-func (k *Kernel) Allow(_ context.Context, id string, rule isolation.EgressRule) error {
-	return k.amend("allow", id, func(s *isolation.Spec) {
+func (k *Kernel) Allow(ctx context.Context, id string, rule isolation.EgressRule) error {
+	return k.amend(ctx, "allow", id, func(s *isolation.Spec) {
 		s.Network.Egress = append([]isolation.EgressRule{rule}, s.Network.Egress...)
 	})
 }
 
 // Shape keeps the bandwidth.
-func (k *Kernel) Shape(_ context.Context, id string, limit isolation.Bandwidth) error {
-	return k.amend("shape", id, func(s *isolation.Spec) { s.Limits.Bandwidth = limit })
+func (k *Kernel) Shape(ctx context.Context, id string, limit isolation.Bandwidth) error {
+	return k.amend(ctx, "shape", id, func(s *isolation.Spec) { s.Limits.Bandwidth = limit })
+}
+
+// copy is nobody's turn: a destruction doesn't wait for it.
+func (k *Kernel) copy(ctx context.Context, call, id string) error {
+	if err := k.fault(call, id); err != nil {
+		return err
+	}
+	_, err := k.reach(ctx, id)
+	return err
 }
 
 // CopyIn copies nothing.
-func (k *Kernel) CopyIn(_ context.Context, id string, _ isolation.Copy) error {
-	return k.amend("copy in", id, func(*isolation.Spec) {})
+func (k *Kernel) CopyIn(ctx context.Context, id string, _ isolation.Copy) error {
+	return k.copy(ctx, "copy in", id)
 }
 
 // CopyOut copies nothing.
-func (k *Kernel) CopyOut(_ context.Context, id string, _ isolation.Copy) error {
-	return k.amend("copy out", id, func(*isolation.Spec) {})
+func (k *Kernel) CopyOut(ctx context.Context, id string, _ isolation.Copy) error {
+	return k.copy(ctx, "copy out", id)
 }
 
 // Folder is a name.

@@ -1,0 +1,69 @@
+package model
+
+import (
+	"context"
+	"slices"
+)
+
+// take waits until nobody else is at work on the container, as the real box has
+// everybody do (isolation/box, turns). The caller gives the turn back by over.
+func (k *Kernel) take(ctx context.Context, id string) (over func(), err error) {
+	for {
+		k.mu.Lock()
+		other, busy := k.turns[id]
+		if !busy {
+			mine := make(chan struct{})
+			k.turns[id] = mine
+			k.mu.Unlock()
+			return func() {
+				k.mu.Lock()
+				delete(k.turns, id)
+				k.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		k.mu.Unlock()
+		if err := wait(ctx, other); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// takeAll takes several, in one order for all who do.
+func (k *Kernel) takeAll(ctx context.Context, ids []string) (over func(), err error) {
+	var ends []func()
+	over = func() {
+		for _, end := range ends {
+			end()
+		}
+	}
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+		end, err := k.take(ctx, id)
+		if err != nil {
+			over()
+			return nil, err
+		}
+		ends = append(ends, end)
+	}
+	return over, nil
+}
+
+// reach is find for whoever wants PID 1: one that lives is held, for any other
+// whoever makes it, or takes it down, is waited for.
+func (k *Kernel) reach(ctx context.Context, id string) (*container, error) {
+	if c, err := k.find(id); err == nil && k.lives(c) {
+		return c, nil
+	}
+	over, err := k.take(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer over()
+	return k.find(id)
+}
+
+func (k *Kernel) lives(c *container) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return c.alive
+}

@@ -212,6 +212,28 @@ func TestHalfMadeGroupsHideNobodyAndAreRemoved(t *testing.T) {
 	}
 }
 
+// On v2 a PID 1 is born in a group of its container's, maybe after whoever asked
+// for it gave up.
+func TestAPID1ThatIsGoingHoldsUpNoRemoval(t *testing.T) {
+	d := driver(t)
+	join, err := create(t, d, "s1.1").InitJoin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer join.Close()
+	going := exec.Command("sleep", "0.2")
+	if join.Dir != nil {
+		going.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(join.Dir.Fd())}
+	}
+	if err := going.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer going.Wait()
+	if err := d.Remove("s1.1"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAProcessIsInsideFromTheStartAndIsCounted(t *testing.T) {
 	g := create(t, driver(t), "s1.1")
 	process := start(t, g, eater(eaterEnv, 8))

@@ -22,6 +22,9 @@ const (
 	// controllersWanted are enabled for the containers' groups; those that the
 	// kernel lacks are left out by enable.
 	controllersWanted = "memory cpu pids"
+	// goingMax is how long a group that is to be removed may take to empty.
+	goingMax  = 5 * time.Second
+	goingLook = 2 * time.Millisecond
 )
 
 // v2 is the driver for the unified tree.
@@ -100,8 +103,20 @@ func (d *v2) List() ([]string, error) { return listGroups(d.parent) }
 
 func (d *v2) Remove(name string) error {
 	dir := filepath.Join(d.parent, name)
-	return errors.Join(removeGroup(filepath.Join(dir, jobsGroup)), removeGroup(filepath.Join(dir, initGroup)),
+	return errors.Join(removeGroup(filepath.Join(dir, jobsGroup)), removeGoing(filepath.Join(dir, initGroup)),
 		removeGroup(dir))
+}
+
+// removeGoing gives whoever is about to leave the group the time for it: a
+// PID 1 that was born after its creator had given up finds its gate closed and
+// ends.
+func removeGoing(dir string) error {
+	err := removeGroup(dir)
+	for deadline := time.Now().Add(goingMax); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); {
+		time.Sleep(goingLook)
+		err = removeGroup(dir)
+	}
+	return err
 }
 
 func (d *v2) Close() error { return removeGroup(d.parent) }

@@ -366,17 +366,14 @@ func (k *container) make(c *kit.Context[containerMessage]) {
 		return
 	}
 	k.busy = true
-	over, cancel := context.WithCancelCause(context.Background())
-	k.making = func() { cancel(errNotWanted) }
 	spec, job := k.order.spec, &k.order.job
 	if k.order.bare {
 		job = nil
 	}
-	kit.Pipe(c, "create", func(ctx context.Context) (isolation.Status, error) {
-		ctx, stop := context.WithCancelCause(ctx)
-		defer context.AfterFunc(over, func() { stop(context.Cause(over)) })()
-		return k.w.Kernel.Create(ctx, spec, job)
-	}, func(s isolation.Status, err error) containerMessage { return created{s, err} })
+	end := kit.PipeUntil(c, "create",
+		func(ctx context.Context) (isolation.Status, error) { return k.w.Kernel.Create(ctx, spec, job) },
+		func(s isolation.Status, err error) containerMessage { return created{s, err} })
+	k.making = func() { end(errNotWanted) }
 }
 
 func (k *container) created(c *kit.Context[containerMessage], m created) {

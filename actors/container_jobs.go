@@ -77,11 +77,7 @@ func (k *container) startJob(c *kit.Context[containerMessage], m startJob) {
 		m.answer(errNotWanted)
 		return
 	}
-	over, cancel := context.WithCancelCause(context.Background())
-	k.starts[number] = cancel
-	kit.Pipe(c, "spawn", func(ctx context.Context) (struct{}, error) {
-		ctx, stop := context.WithCancelCause(ctx)
-		defer context.AfterFunc(over, func() { stop(context.Cause(over)) })()
+	k.starts[number] = kit.PipeUntil(c, "spawn", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, k.w.Live.Spawn(ctx, k.order.id, m.job)
 	}, func(_ struct{}, err error) containerMessage { return jobStarted{number, m.answer, err} })
 }
@@ -130,7 +126,7 @@ func (k *container) recountJobs(c *kit.Context[containerMessage]) {
 	if k.order.bare && k.state != containerBorn {
 		k.followOwned(c)
 	}
-	for _, kept := range k.jobs {
+	for _, kept := range sorted(k.jobs) {
 		if kept.exit != nil {
 			k.order.owner(jobEnded{*kept.exit})
 		}
@@ -139,7 +135,7 @@ func (k *container) recountJobs(c *kit.Context[containerMessage]) {
 
 // forsakeJob says of a job whose leaf was given up that its end is lost.
 func (k *container) forsakeJob(name string) {
-	for number, kept := range k.jobs {
+	for number, kept := range k.jobs { // at most one
 		if jobName(number) == name && kept.exit == nil {
 			kept.exit = &isolation.Exit{Job: number, Code: -1, Lost: true}
 			k.order.owner(jobEnded{*kept.exit})

@@ -131,7 +131,7 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 		}
 		m.next(m.known)
 	case hurry:
-		for _, kept := range s.held {
+		for _, kept := range sorted(s.held) {
 			kept.ref.Tell(hurried{})
 		}
 	case containersLeft:

@@ -202,7 +202,7 @@ func (d *droplet) Receive(_ *kit.Context[dropletMessage], m dropletMessage) erro
 }
 
 func (d *droplet) answer() {
-	for instance, from := range d.waiting {
+	for instance, from := range sorted(d.waiting) {
 		if d.result.err != nil {
 			from.Tell(dropletFailed{d.result.err})
 		} else {

@@ -339,7 +339,7 @@ func (h *handle) wasHalted(c *kit.Context[handleMessage]) {
 	if h.state == handleActive { // a stop that an incarnation forgot
 		h.stop(c, 0)
 	}
-	for id := range h.starting { // the container lost them, or it would have said
+	for id := range sorted(h.starting) { // the container lost them, or it would have said
 		h.spawned(c, spawned{id, errNotWanted})
 	}
 	h.settle(c)

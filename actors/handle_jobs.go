@@ -75,7 +75,7 @@ func (h *handle) job(c *kit.Context[handleMessage], m handleMessage) {
 // takeUpJobs takes what the note and PID 1 know of. How those ended that have
 // is told by the container.
 func (h *handle) takeUpJobs(c *kit.Context[handleMessage]) {
-	for number := range h.note.Jobs {
+	for number := range sorted(h.note.Jobs) {
 		h.jobs[number] = newClientJob()
 		h.tag(c, number)
 	}
@@ -157,10 +157,10 @@ func (h *handle) start(c *kit.Context[handleMessage], w wish) {
 
 // askAgain repeats what others were asked and have not answered.
 func (h *handle) askAgain(c *kit.Context[handleMessage]) {
-	for _, w := range h.starting {
+	for _, w := range sorted(h.starting) {
 		h.start(c, w)
 	}
-	for _, r := range h.mapping {
+	for _, r := range byAsk(h.mapping) {
 		h.parts.ledger.Tell(r)
 	}
 	if h.nudge == nil && len(h.starting)+len(h.mapping) > 0 {

@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -340,7 +339,7 @@ func (s *handles) up(c *kit.Context[handlesMessage], m handleUp) {
 		return
 	}
 	kept.life = m.incarnation
-	for ask, id := range maps.Clone(s.asks) {
+	for ask, id := range byAsk(s.asks) {
 		if id == m.id {
 			s.answer(ask, messaging.Failed{Text: askAgain})
 		}
@@ -402,14 +401,14 @@ func (s *handles) refer(client messaging.Client, id string) {
 }
 
 func (s *handles) leave(c *kit.Context[handlesMessage], client messaging.Client) {
-	for id := range s.clients[client] {
+	for id := range sorted(s.clients[client]) {
 		if kept, ok := s.held[id]; ok {
 			delete(kept.clients, client)
 			s.expireSoon(c, id)
 		}
 	}
 	delete(s.clients, client)
-	for ask, id := range maps.Clone(s.asks) {
+	for ask, id := range byAsk(s.asks) {
 		if ask.Client == client {
 			delete(s.asks, ask)
 			s.held[id].ref.Tell(askerLeft{ask})
@@ -446,7 +445,7 @@ func (s *handles) drop(id string, kept *keptHandle) {
 		delete(s.names, kept.name)
 	}
 	s.order = slices.DeleteFunc(s.order, func(other string) bool { return other == id })
-	for ask, of := range maps.Clone(s.asks) {
+	for ask, of := range byAsk(s.asks) {
 		if of == id {
 			s.answer(ask, messaging.Failed{Text: "unknown handle"})
 		}
@@ -474,7 +473,7 @@ func (s *handles) forsake(c *kit.Context[handlesMessage], m handleForsook) {
 
 func (s *handles) takeAll(m takeAll) {
 	s.none = m.none
-	for _, kept := range s.held {
+	for _, kept := range sorted(s.held) {
 		kept.ref.Tell(expired{})
 	}
 	s.tellNone()

@@ -256,7 +256,7 @@ func (s *instances) selected(f messaging.Filter) (found []Record) {
 }
 
 func (s *instances) tellAll(m instanceMessage) {
-	for _, ref := range s.held {
+	for _, ref := range sorted(s.held) {
 		ref.Tell(m)
 	}
 }
@@ -329,7 +329,7 @@ func (s *instances) forgetCrashes(c *kit.Context[instancesMessage]) {
 			old = append(old, r)
 		}
 	}
-	for _, r := range newest {
+	for _, r := range sorted(newest) {
 		if c.Now().Sub(r.Since) > s.w.Settings.CrashLifetime {
 			old = append(old, r)
 		}

@@ -131,7 +131,7 @@ func (l *ledger) reserve(c *kit.Context[ledgerMessage], m reserve) {
 
 func (l *ledger) audit(c *kit.Context[ledgerMessage], known map[string]bool) {
 	suspect := map[string]bool{}
-	for id := range l.w.book.entries {
+	for id := range sorted(l.w.book.entries) {
 		switch {
 		case known[id], l.cooling[id]:
 		case l.suspect[id]:

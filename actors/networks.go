@@ -3,6 +3,8 @@ package actors
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
@@ -112,7 +114,7 @@ func (s *networks) Receive(c *kit.Context[networksMessage], m networksMessage) e
 // was restarted.
 func (s *networks) audit(known map[string]bool) {
 	suspect := map[string]bool{}
-	for id, ref := range s.held {
+	for id, ref := range sorted(s.held) {
 		if known[id] || s.ordered[id] {
 			continue
 		}
@@ -151,10 +153,7 @@ func (s *networks) release(c *kit.Context[networksMessage]) {
 	if s.releasing {
 		return
 	}
-	ids := make([]string, 0, len(s.waiting))
-	for id := range s.waiting {
-		ids = append(ids, id)
-	}
+	ids := slices.Sorted(maps.Keys(s.waiting))
 	clear(s.waiting)
 	s.releasing = true
 	kit.Pipe(c, "release", func(ctx context.Context) (map[string]error, error) {

@@ -160,25 +160,39 @@ var ErrNotStopped = errors.New("actors: not everything could be stopped in time"
 // Shutdown stops every instance and returns when nothing of any container is left.
 func (t *Tree) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
-	var once sync.Once
-	for {
-		// Said again and again: whoever was told may have been restarted since.
-		t.root.Tell(shutdown{func() { once.Do(func() { close(done) }) }})
-		again := make(chan struct{})
-		stop := t.w.Clock.AfterFunc(t.w.Settings.NudgeEvery, func() { close(again) })
-		select {
-		case <-again:
-			continue
-		case <-done:
-			stop()
-			return nil
-		case err := <-t.failed:
-			stop()
-			return err
-		case <-ctx.Done():
-			stop()
-			return ErrNotStopped
+	defer t.Leave(sync.OnceFunc(func() { close(done) }))()
+	select {
+	case <-done:
+		return nil
+	case err := <-t.failed:
+		return err
+	case <-ctx.Done():
+		return ErrNotStopped
+	}
+}
+
+// Leave is Shutdown for whoever can't wait: done is called when nothing of any
+// container is left, maybe again. Until the wait is over it is said again and
+// again, because whoever was told may have been restarted since.
+func (t *Tree) Leave(done func()) (over func()) {
+	var mu sync.Mutex
+	var stop func() bool
+	left := false
+	var say func()
+	say = func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !left {
+			t.root.Tell(shutdown{done})
+			stop = t.w.Clock.AfterFunc(t.w.Settings.NudgeEvery, say)
 		}
+	}
+	say()
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		left = true
+		stop()
 	}
 }
 

@@ -11,10 +11,35 @@ import "context"
 func Pipe[P, T any](
 	c *Context[P], name string, work func(context.Context) (T, error), then func(T, error) P,
 ) (cancel func()) {
+	w := pipe(c, name, work, then)
+	if w == nil {
+		return func() {}
+	}
+	return func() {
+		w.cancelled.Store(true)
+		w.cancel(ErrIncarnationEnded)
+	}
+}
+
+// PipeUntil is Pipe of work that may be told to end: end cancels its context
+// with a cause, and what comes of it is posted all the same.
+func PipeUntil[P, T any](
+	c *Context[P], name string, work func(context.Context) (T, error), then func(T, error) P,
+) (end context.CancelCauseFunc) {
+	w := pipe(c, name, work, then)
+	if w == nil {
+		return func(error) {}
+	}
+	return w.cancel
+}
+
+func pipe[P, T any](
+	c *Context[P], name string, act func(context.Context) (T, error), then func(T, error) P,
+) *work {
 	in := c.in
 	w, ctx := in.addWork(name)
 	if w == nil {
-		return func() {}
+		return nil
 	}
 	in.cell.sys.work(func() {
 		var (
@@ -36,11 +61,8 @@ func Pipe[P, T any](
 			}
 			in.endWork(w)
 		}()
-		result, err = work(ctx)
+		result, err = act(ctx)
 		returned = true
 	})
-	return func() {
-		w.cancelled.Store(true)
-		w.cancel(ErrIncarnationEnded)
-	}
+	return w
 }

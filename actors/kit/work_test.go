@@ -325,3 +325,18 @@ func TestTheFirstAnswerWins(t *testing.T) {
 	default:
 	}
 }
+
+func TestWorkThatIsToldToEndIsStillHeardOf(t *testing.T) {
+	play(t, func(s *stage) {
+		child := s.spawn("a", s.kind())
+		within(child, func(c *kit.Context[line]) {
+			end := kit.PipeUntil(c, "wait", func(ctx context.Context) (int, error) {
+				<-ctx.Done()
+				return 0, context.Cause(ctx)
+			}, func(_ int, err error) line { return say(err.Error()) })
+			end(errBoom)
+		})
+		pass(time.Second)
+		s.expect(t, "a up 1", "a: boom")
+	})
+}

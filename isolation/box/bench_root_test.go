@@ -50,6 +50,7 @@ func BenchmarkOne(b *testing.B) {
 	box, _ := m.open()
 	defer m.end(box)
 	took := shares{}
+	before := cpu(b)
 	for i := range b.N {
 		spec := m.spec(uint32(i%1000), 61001)
 		spec.Epoch = uint32(i/1000 + 1)
@@ -68,6 +69,7 @@ func BenchmarkOne(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "agent-cpu-us")
 	took.report(b)
 }
 

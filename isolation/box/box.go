@@ -41,6 +41,8 @@ type Box struct {
 	containers string
 	trash      string
 	trashed    atomic.Int64
+	emptying   sync.Mutex
+	shelf      *shelf
 
 	cgroups cgroup.Driver
 	network *network.Network
@@ -92,6 +94,9 @@ func Open(config Config) (_ *Box, err error) {
 		}
 	}
 	spread(b.containers)
+	if b.shelf, err = openShelf(filepath.Join(config.State, "shelf")); err != nil {
+		return nil, fmt.Errorf("box: %w", err)
+	}
 	for _, part := range []func(*isolation.Undo) error{
 		b.openCgroups, b.openDisk, b.openRootfs, b.openNetwork, b.openLauncher,
 	} {

@@ -103,7 +103,7 @@ func (c *construction) timed(step string, act func() error) func() error {
 // intend claims the container's folder. Only then is there anything to undo:
 // the folder may be another's.
 func (c *construction) intend() error {
-	if err := c.box.folder(c.spec.ID).intend(c.spec); err != nil {
+	if err := c.box.folder(c.spec.ID).intend(c.spec, c.box.shelf); err != nil {
 		return err
 	}
 	c.undo.Push("container "+c.spec.ID, c.abandon)

@@ -33,11 +33,10 @@ func (b *Box) forget(ctx context.Context, id string, job uint32) error {
 	}
 	defer over()
 	c, err := b.holdOf(ctx, id)
-	alive := err == nil
 	if err != nil && !errors.Is(err, isolation.ErrGone) {
 		return err
 	}
-	if alive && c.init.Runs(job) {
+	if err == nil && c.init.Runs(job) {
 		return errors.New("it runs")
 	}
 	f := b.folder(id)
@@ -48,10 +47,7 @@ func (b *Box) forget(ctx context.Context, id string, job uint32) error {
 	if err := f.use(job); err != nil {
 		return err
 	}
-	if alive && !quiet(f.job(job)) {
-		return errors.Join(f.leave(job), f.clearLeft())
-	}
-	return errors.Join(os.RemoveAll(f.job(job)), f.clearLeft())
+	return errors.Join(f.leave(job), f.clearLeft())
 }
 
 // holdOf is find for whoever has the container's turn.
@@ -77,7 +73,7 @@ func (f folder) forgot(n uint32) bool {
 
 // used says whether a job of that number was forgotten.
 func (f folder) used(n uint32) (bool, error) {
-	file, err := os.Open(filepath.Join(string(f), usedFile))
+	file, err := open(filepath.Join(string(f), usedFile), unix.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -95,7 +91,7 @@ func (f folder) used(n uint32) (bool, error) {
 // use notes that the number is. One byte is written, so no reader and no
 // successor finds half of it; the caller has the container's turn.
 func (f folder) use(n uint32) error {
-	file, err := os.OpenFile(filepath.Join(string(f), usedFile), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := open(filepath.Join(string(f), usedFile), unix.O_RDWR|unix.O_CREAT, rootsFile)
 	if err != nil {
 		return err
 	}
@@ -108,17 +104,26 @@ func (f folder) use(n uint32) error {
 	return errors.Join(err, file.Close())
 }
 
-// leave moves a job's folder aside. PID 1 has it open, and goes on bounding
-// what is in it.
+// leave moves a job's folder aside: who writes to what is in it by a path of
+// the folder as it was writes nowhere from then on. PID 1 may have it open, and
+// goes on bounding what is in it.
 func (f folder) leave(n uint32) error {
 	aside := filepath.Join(string(f), leftFolder)
-	if err := os.Mkdir(aside, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	to := filepath.Join(aside, strconv.Itoa(int(n)))
+	err := move(f.job(n), to)
+	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.Rename(f.job(n), filepath.Join(aside, strconv.Itoa(int(n))))
+	if err := os.Mkdir(aside, rootsOnly); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return move(f.job(n), to)
 }
 
-// clearLeft removes what was moved aside and is not written to any more.
+// clearLeft removes what was moved aside and is not written to any more. One
+// folder of those is the next job's; of one that PID 1 has not let go of yet,
+// which it does a moment after it told of the end, only the folder waits for
+// the next time.
 func (f folder) clearLeft() error {
 	aside := filepath.Join(string(f), leftFolder)
 	entries, err := os.ReadDir(aside)
@@ -127,10 +132,29 @@ func (f folder) clearLeft() error {
 	}
 	for _, entry := range entries {
 		if dir := filepath.Join(aside, entry.Name()); quiet(dir) {
-			err = errors.Join(err, os.RemoveAll(dir))
+			err = errors.Join(err, f.clear(dir))
 		}
 	}
 	return err
+}
+
+// clear takes away all that a job said.
+func (f folder) clear(dir string) error {
+	switch err := retire(dir, f.next()); {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return errors.Join(remove(filepath.Join(dir, stdoutFile)), remove(filepath.Join(dir, stderrFile)))
+	default:
+		return os.RemoveAll(dir)
+	}
+}
+
+func remove(name string) error {
+	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // quiet makes sure that nobody writes to a job's output and nobody can begin
@@ -147,20 +171,20 @@ func quiet(dir string) bool {
 
 // seal is PID 1's seal (cmd/deacon-init) with the rights of the node.
 func seal(name string) bool {
-	file, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	file, err := unix.Open(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true
 	}
 	if err != nil {
 		return false
 	}
-	defer file.Close() // and gives the lease back
+	defer unix.Close(file) // and gives the lease back
 	var before unix.Stat_t
-	if unix.Fstat(int(file.Fd()), &before) != nil || file.Chown(0, 0) != nil {
+	if unix.Fstat(file, &before) != nil || unix.Fchown(file, 0, 0) != nil {
 		return false
 	}
-	if _, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_RDLCK); err != nil {
-		file.Chown(int(before.Uid), int(before.Gid)) // PID 1 has to reach it for as long as it grows
+	if _, err := unix.FcntlInt(uintptr(file), unix.F_SETLEASE, unix.F_RDLCK); err != nil {
+		unix.Fchown(file, int(before.Uid), int(before.Gid)) // PID 1 has to reach it for as long as it grows
 		return false
 	}
 	return true

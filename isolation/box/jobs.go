@@ -174,7 +174,7 @@ func (b *Box) recordedExit(id string, job uint32) (initproto.Exit, error) {
 	content, err := os.ReadFile(b.folder(id).exit(job))
 	if err == nil {
 		exit, err := initproto.DecodeExit(content)
-		if err == nil {
+		if err == nil && exit.Job == job {
 			return exit, nil
 		}
 	}

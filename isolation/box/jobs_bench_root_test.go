@@ -32,7 +32,21 @@ func BenchmarkScript(b *testing.B) {
 	})
 }
 
-func benchmarkJob(b *testing.B, change func(*isolation.Job)) {
+// As Warden has one after the other: what was read is forgotten.
+func BenchmarkForgottenScript(b *testing.B) {
+	benchmarkJob(b, func(job *isolation.Job) {
+		job.Argv, job.Stdin = []string{"/bin/bash"}, []byte("true")
+	}, forgetting)
+}
+
+// forgetting is what follows each run.
+func forgetting(b *testing.B, box *Box, id string, job uint32) {
+	if err := box.Forget(b.Context(), id, job); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func benchmarkJob(b *testing.B, change func(*isolation.Job), after ...func(*testing.B, *Box, string, uint32)) {
 	m := newMachine(b)
 	box, _ := m.open()
 	defer m.end(box)
@@ -41,6 +55,7 @@ func benchmarkJob(b *testing.B, change func(*isolation.Job)) {
 		b.Fatal(err)
 	}
 	took := shares{}
+	before := cpu(b)
 	for i := range b.N {
 		job := shell(uint32(i+2), "")
 		job.Argv = []string{"/bin/true"}
@@ -54,6 +69,21 @@ func benchmarkJob(b *testing.B, change func(*isolation.Job)) {
 			b.Fatal(err)
 		}
 		took.add(isolation.Timing{Step: "run", Took: time.Since(begun)})
+		for _, act := range after {
+			act(b, box, spec.ID, job.Number)
+		}
 	}
+	used := cpu(b) - before
+	b.ReportMetric(float64(used.Microseconds())/float64(b.N), "agent-cpu-us")
 	took.report(b)
+}
+
+// cpu is what this process has used of the processors.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

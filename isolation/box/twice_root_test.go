@@ -220,7 +220,7 @@ func TestAHalfMadeContainerIsDestroyedLikeAWholeOne(t *testing.T) {
 	spec := m.spec(0, 61001)
 	c := &construction{box: b, spec: spec, slot: slotOf(spec), watch: newStopwatch()}
 	defer c.close()
-	if err := errors.Join(b.folder(spec.ID).intend(spec), c.makeGroups(), c.makeArea(), c.openFiles(shell(1, ""))); err != nil {
+	if err := errors.Join(b.folder(spec.ID).intend(spec, b.shelf), c.makeGroups(), c.makeArea(), c.openFiles(shell(1, ""))); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Adopt(t.Context(), spec.ID); !errors.Is(err, isolation.ErrGone) {

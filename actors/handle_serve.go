@@ -245,6 +245,9 @@ func scaled(n *uint64, by uint64) *int64 {
 func (h *handle) allow(c *kit.Context[handleMessage], m messaging.AllowEgress) {
 	rule, err := h.w.Designer.Egress(m)
 	if err != nil {
+		if reason := errors.Unwrap(err); reason != nil {
+			c.Log().Warn("a client's egress rule can't be used", "error", reason)
+		}
 		h.fail(m.Ask, err.Error())
 		return
 	}
@@ -264,6 +267,7 @@ func (h *handle) mapPort(c *kit.Context[handleMessage], m messaging.MapPort) {
 		inside = *m.Container
 	}
 	if host > math.MaxUint16 || inside > math.MaxUint16 {
+		c.Log().Warn("a client's port can't be used", "error", fmt.Sprintf("%d or %d is above %d", host, inside, math.MaxUint16))
 		h.fail(m.Ask, helperFailed)
 		return
 	}

@@ -247,8 +247,11 @@ func (i *instance) change(c *kit.Context[instanceMessage], to instanceState, e e
 		i.record.Untold = true
 	}
 	i.save()
-	c.Log().Info("instance state changed", "application", i.record.Start.Application,
-		"index", i.record.Start.Index, "state", string(to.word()), "why", e.words)
+	facts := []any{"application", i.record.Start.Application, "index", i.record.Start.Index, "state", string(to.word())}
+	if e.words != "" {
+		facts = append(facts, "why", e.words)
+	}
+	c.Log().Info("instance state changed", facts...)
 }
 
 // entered tells the world, in the wire's order (wire/dea.md b.1).

@@ -146,7 +146,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 
 func (a *agent) note(notes []string) {
 	for _, note := range notes {
-		a.log.Info("note", "text", note)
+		a.log.Info(note)
 	}
 }
 
@@ -327,7 +327,8 @@ func (a *agent) tell(e messaging.Event) {
 
 // serve runs until a signal, the context or a failure ends it.
 func (a *agent) serve(ctx context.Context) error {
-	a.log.Info("node ready", "id", a.node.ID, "address", a.node.Address, "state", a.state.path)
+	a.log.Info("node ready", "id", a.node.ID, "address", a.node.Address, "state", a.state.path,
+		"instances", len(a.store.All()))
 	if a.options.Ready != nil {
 		a.options.Ready(Ready{NodeID: a.node.ID, State: a.state.path})
 	}

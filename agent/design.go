@@ -157,8 +157,12 @@ func (d *Designer) Slot(network string) (uint32, error) {
 	return number, nil
 }
 
-// unusable is what the original's firewall script comes to.
-var unusable = said("command exited with failure")
+// unusable is what the original's firewall script comes to; the reason is for
+// the log.
+type unusable struct{ reason error }
+
+func (unusable) Error() string   { return "command exited with failure" }
+func (u unusable) Unwrap() error { return u.reason }
 
 // Egress reads what net_out was given.
 func (d *Designer) Egress(m messaging.AllowEgress) (isolation.EgressRule, error) {
@@ -196,7 +200,7 @@ func (d *Designer) Egress(m messaging.AllowEgress) (isolation.EgressRule, error)
 	}
 	read, err := readEgress(rule)
 	if err != nil {
-		return isolation.EgressRule{}, unusable
+		return isolation.EgressRule{}, unusable{err}
 	}
 	return read, nil
 }

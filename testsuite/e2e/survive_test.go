@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -184,15 +185,19 @@ func TestAnEndThatNobodyCouldHearIsToldByTheSuccessor(t *testing.T) {
 	s.ctl.ExpectNone("droplet.exited", 500*time.Millisecond)
 }
 
-// inits are the node's deacon-inits by mode: "pid1" or "launcher".
+// inits are the node's deacon-inits by mode: "pid1" or "launcher". They are in
+// its groups, but for the launcher on cgroup v2, which is where its agent is.
 func (s *stage) inits(mode string) (pids []int) {
 	s.t.Helper()
-	tag := rig.TracesOf(s.t, filepath.Join(s.node.State, "s")).Tag
+	group := "/deacon-" + rig.TracesOf(s.t, filepath.Join(s.node.State, "s")).Tag
+	child := fmt.Sprintf("\nPPid:\t%d\n", s.node.PID())
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range lines {
 		line, _ := os.ReadFile(file)
 		groups, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup"))
-		if strings.Contains(string(line), "\x00"+mode+"\x00") && strings.Contains(string(groups), "/deacon-"+tag) {
+		status, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "status"))
+		ours := strings.Contains(string(groups), group) || strings.Contains(string(status), child)
+		if ours && strings.Contains(string(line), "\x00"+mode+"\x00") {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 			pids = append(pids, pid)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,6 +28,10 @@ type Kernel struct {
 	// Fault, where set, may refuse any call; it is told the call's name and the
 	// container's id.
 	Fault func(call, id string) error
+	// Trouble, where set, is asked what goes wrong with a call.
+	Trouble func(call, id string) Trouble
+	// Patience is how calls wait; nil: by package time.
+	Patience Patience
 
 	mu         sync.Mutex
 	containers map[string]*container
@@ -63,14 +68,6 @@ func (k *Kernel) fault(call, id string) error {
 	return k.Fault(call, id)
 }
 
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
-	return context.Cause(ctx)
-}
-
 // Create makes a container and starts its job.
 func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation.Job) (isolation.Status, error) {
 	if err := k.fault("create", spec.ID); err != nil {
@@ -81,6 +78,10 @@ func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation
 		return isolation.Status{}, err
 	}
 	defer over()
+	then, err := k.meet(ctx, "create", spec.ID)
+	if err != nil {
+		return isolation.Status{}, err
+	}
 	if ctx.Err() != nil {
 		return isolation.Status{}, context.Cause(ctx)
 	}
@@ -88,7 +89,8 @@ func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation
 	if err != nil {
 		return isolation.Status{}, err
 	}
-	if err := pause(ctx, createTakes); err != nil {
+	err = patient(k.Patience).Wait(ctx, createTakes)
+	if err = then(err); err != nil {
 		k.undo(c)
 		return isolation.Status{}, err
 	}
@@ -101,8 +103,12 @@ func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation
 }
 
 // Prepare has nothing to prepare.
-func (k *Kernel) Prepare(context.Context, []uint32) (bool, error) {
-	return false, k.fault("prepare", "")
+func (k *Kernel) Prepare(ctx context.Context, _ []uint32) (bool, error) {
+	if err := k.fault("prepare", ""); err != nil {
+		return false, err
+	}
+	_, err := k.meet(ctx, "prepare", "")
+	return false, err
 }
 
 func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, error) {
@@ -136,10 +142,10 @@ func (k *Kernel) undo(c *container) {
 // run has the application do what it was made for.
 func (k *Kernel) run(c *container) {
 	if !c.act.Deaf && !c.bare() {
-		time.AfterFunc(c.act.Opens, func() { k.with(c.spec.ID, func(c *container) { c.open = c.exit == nil }) })
+		patient(k.Patience).AfterFunc(c.act.Opens, func() { k.with(c.spec.ID, func(c *container) { c.open = c.exit == nil }) })
 	}
 	if c.act.Ends > 0 {
-		time.AfterFunc(c.act.Ends, func() { k.Exit(c.spec.ID, c.act.Exit) })
+		patient(k.Patience).AfterFunc(c.act.Ends, func() { k.Exit(c.spec.ID, c.act.Exit) })
 	}
 }
 
@@ -157,8 +163,8 @@ func (k *Kernel) status(c *container) isolation.Status {
 	if !c.bare() {
 		status.Jobs = []isolation.JobStatus{{Number: c.job, PID: 2, Exit: c.exit}}
 	}
-	for number, j := range c.jobs {
-		status.Jobs = append(status.Jobs, isolation.JobStatus{Number: number, PID: 2, Exit: j.exit})
+	for _, number := range slices.Sorted(maps.Keys(c.jobs)) {
+		status.Jobs = append(status.Jobs, isolation.JobStatus{Number: number, PID: 2, Exit: c.jobs[number].exit})
 	}
 	return status
 }
@@ -178,6 +184,9 @@ func (k *Kernel) Adopt(ctx context.Context, id string) (isolation.Status, error)
 	if err := k.fault("adopt", id); err != nil {
 		return isolation.Status{}, err
 	}
+	if _, err := k.meet(ctx, "adopt", id); err != nil {
+		return isolation.Status{}, err
+	}
 	c, err := k.reach(ctx, id)
 	if err != nil {
 		return isolation.Status{}, err
@@ -192,6 +201,9 @@ func (k *Kernel) Adopt(ctx context.Context, id string) (isolation.Status, error)
 
 // Wait returns how the job ended.
 func (k *Kernel) Wait(ctx context.Context, id string, job uint32) (isolation.Exit, error) {
+	if _, err := k.meet(ctx, "wait", id); err != nil {
+		return isolation.Exit{}, err
+	}
 	c, err := k.find(id)
 	if err != nil {
 		return isolation.Exit{Job: job, Code: -1, Lost: true}, nil
@@ -199,11 +211,8 @@ func (k *Kernel) Wait(ctx context.Context, id string, job uint32) (isolation.Exi
 	if c.bare() {
 		return k.waitFurther(ctx, c, job)
 	}
-	select {
-	case <-c.ended:
-	case <-c.dead:
-	case <-ctx.Done():
-		return isolation.Exit{}, context.Cause(ctx)
+	if err := patient(k.Patience).Wait(ctx, -1, c.ended, c.dead); err != nil {
+		return isolation.Exit{}, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -219,14 +228,15 @@ func (k *Kernel) WaitOOM(ctx context.Context, id string, _ uint64) (uint64, erro
 	if err != nil {
 		return 0, isolation.ErrGone
 	}
-	select {
-	case <-c.oom:
-		return 1, nil
-	case <-c.dead:
-		return 0, isolation.ErrGone
-	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+	if err := patient(k.Patience).Wait(ctx, -1, c.oom, c.dead); err != nil {
+		return 0, err
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c.kills > 0 {
+		return c.kills, nil
+	}
+	return 0, isolation.ErrGone
 }
 
 // Stop ends every job: at once, or after grace where it ignores SIGTERM.
@@ -234,16 +244,17 @@ func (k *Kernel) Stop(ctx context.Context, id string, grace time.Duration) error
 	if err := k.fault("stop", id); err != nil {
 		return err
 	}
-	c, err := k.reach(ctx, id)
+	then, err := k.meet(ctx, "stop", id)
 	if err != nil {
+		return err
+	}
+	c, unknown := k.reach(ctx, id)
+	if unknown != nil {
 		return nil
 	}
 	if c.act.Stubborn {
-		select {
-		case <-time.After(grace):
-		case <-c.dead:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := patient(k.Patience).Wait(ctx, grace, c.dead); err != nil {
+			return err
 		}
 	}
 	k.Exit(id, isolation.Exit{Job: 1, Code: -1, Signal: 15, Ordered: true})
@@ -252,7 +263,7 @@ func (k *Kernel) Stop(ctx context.Context, id string, grace time.Duration) error
 			c.end(number, isolation.Exit{Code: -1, Signal: 15, Ordered: true})
 		}
 	})
-	return nil
+	return then(nil)
 }
 
 // Destroy kills every process and has the ports refuse.
@@ -265,12 +276,16 @@ func (k *Kernel) Destroy(ctx context.Context, id string) error {
 		return err
 	}
 	defer over()
-	if err := pause(ctx, destroyTakes); err != nil {
+	then, err := k.meet(ctx, "destroy", id)
+	if err != nil {
+		return err
+	}
+	if err := patient(k.Patience).Wait(ctx, destroyTakes); err != nil {
 		return err
 	}
 	k.KillInit(id)
 	k.with(id, func(c *container) { c.refusing = true })
-	return nil
+	return then(nil)
 }
 
 // Release takes back what Destroy left.
@@ -285,9 +300,18 @@ func (k *Kernel) Release(ctx context.Context, ids []string) error {
 		return err
 	}
 	defer over()
-	if err := pause(ctx, releaseTakes); err != nil {
+	then, err := k.meet(ctx, "release", strings.Join(ids, " "))
+	if err != nil {
 		return err
 	}
+	if err := patient(k.Patience).Wait(ctx, releaseTakes); err != nil {
+		return err
+	}
+	k.let(ids)
+	return then(nil)
+}
+
+func (k *Kernel) let(ids []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, id := range ids {
@@ -296,11 +320,13 @@ func (k *Kernel) Release(ctx context.Context, ids []string) error {
 		}
 		delete(k.containers, id)
 	}
-	return nil
 }
 
 // Usage is what a job uses: always the same.
-func (k *Kernel) Usage(_ context.Context, id string) (isolation.Usage, error) {
+func (k *Kernel) Usage(ctx context.Context, id string) (isolation.Usage, error) {
+	if _, err := k.meet(ctx, "usage", id); err != nil {
+		return isolation.Usage{}, err
+	}
 	if _, err := k.find(id); err != nil {
 		return isolation.Usage{}, err
 	}
@@ -311,7 +337,10 @@ func (k *Kernel) Usage(_ context.Context, id string) (isolation.Usage, error) {
 var ErrRefused = errors.New("connection refused")
 
 // Probe finds the container by its address.
-func (k *Kernel) Probe(_ context.Context, address netip.AddrPort) error {
+func (k *Kernel) Probe(ctx context.Context, address netip.AddrPort) error {
+	if _, err := k.meet(ctx, "probe", ""); err != nil {
+		return err
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range k.containers {
@@ -323,8 +352,11 @@ func (k *Kernel) Probe(_ context.Context, address netip.AddrPort) error {
 }
 
 // Containers lists all, by id.
-func (k *Kernel) Containers(context.Context) ([]isolation.Spec, error) {
+func (k *Kernel) Containers(ctx context.Context) ([]isolation.Spec, error) {
 	if err := k.fault("containers", ""); err != nil {
+		return nil, err
+	}
+	if _, err := k.meet(ctx, "containers", ""); err != nil {
 		return nil, err
 	}
 	k.mu.Lock()

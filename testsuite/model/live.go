@@ -58,14 +58,15 @@ func (k *Kernel) waitFurther(ctx context.Context, c *container, number uint32) (
 	if j == nil {
 		return lost, nil
 	}
-	select {
-	case <-j.ended:
-		return *j.exit, nil
-	case <-c.dead:
-		return lost, nil
-	case <-ctx.Done():
-		return isolation.Exit{}, context.Cause(ctx)
+	if err := patient(k.Patience).Wait(ctx, -1, j.ended, c.dead); err != nil {
+		return isolation.Exit{}, err
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if j.exit == nil {
+		return lost, nil
+	}
+	return *j.exit, nil
 }
 
 var _ actors.Live = (*Kernel)(nil)
@@ -78,10 +79,18 @@ func (k *Kernel) Spawn(ctx context.Context, id string, job isolation.Job) error 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c, err := k.reach(ctx, id)
+	then, err := k.meet(ctx, "spawn", id)
 	if err != nil {
 		return err
 	}
+	c, err := k.reach(ctx, id)
+	if err == nil {
+		err = k.start(c, job)
+	}
+	return then(err)
+}
+
+func (k *Kernel) start(c *container, job isolation.Job) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if c.used[job.Number] || !c.alive {
@@ -90,14 +99,20 @@ func (k *Kernel) Spawn(ctx context.Context, id string, job isolation.Job) error 
 	c.used[job.Number] = true
 	c.jobs[job.Number] = &further{argv: job.Argv, ended: make(chan struct{})}
 	if act := behaviourOf(job); act.Ends > 0 {
-		time.AfterFunc(act.Ends, func() { k.with(id, func(c *container) { c.end(job.Number, act.Exit) }) })
+		patient(k.Patience).AfterFunc(act.Ends, func() {
+			k.with(c.spec.ID, func(c *container) { c.end(job.Number, act.Exit) })
+		})
 	}
 	return nil
 }
 
 // Forget drops an ended job. Its number stays used.
-func (k *Kernel) Forget(_ context.Context, id string, job uint32) error {
+func (k *Kernel) Forget(ctx context.Context, id string, job uint32) error {
 	if err := k.fault("forget", id); err != nil {
+		return err
+	}
+	then, err := k.meet(ctx, "forget", id)
+	if err != nil {
 		return err
 	}
 	k.with(id, func(c *container) {
@@ -106,7 +121,7 @@ func (k *Kernel) Forget(_ context.Context, id string, job uint32) error {
 		}
 		delete(c.jobs, job)
 	})
-	return nil
+	return then(nil)
 }
 
 // amend changes what is kept of a container.
@@ -119,11 +134,15 @@ func (k *Kernel) amend(ctx context.Context, call, id string, act func(*isolation
 		return err
 	}
 	defer over()
+	then, err := k.meet(ctx, call, id)
+	if err != nil {
+		return err
+	}
 	if _, err := k.find(id); err != nil {
 		return err
 	}
 	k.with(id, func(c *container) { act(&c.spec) })
-	return nil
+	return then(nil)
 }
 
 // Note keeps the owner's note.
@@ -154,8 +173,11 @@ func (k *Kernel) Limit(ctx context.Context, id string, change isolation.LimitCha
 }
 
 // Stats knows the limits, and else always the same.
-func (k *Kernel) Stats(_ context.Context, id string) (isolation.Stats, error) {
+func (k *Kernel) Stats(ctx context.Context, id string) (isolation.Stats, error) {
 	if err := k.fault("stats", id); err != nil {
+		return isolation.Stats{}, err
+	}
+	if _, err := k.meet(ctx, "stats", id); err != nil {
 		return isolation.Stats{}, err
 	}
 	c, err := k.find(id)
@@ -189,8 +211,12 @@ func (k *Kernel) copy(ctx context.Context, call, id string) error {
 	if err := k.fault(call, id); err != nil {
 		return err
 	}
-	_, err := k.reach(ctx, id)
-	return err
+	then, err := k.meet(ctx, "copy", id)
+	if err != nil {
+		return err
+	}
+	_, err = k.reach(ctx, id)
+	return then(err)
 }
 
 // CopyIn copies nothing.
@@ -212,7 +238,10 @@ func (k *Kernel) EndJob(id string, job uint32, exit isolation.Exit) {
 }
 
 // Transcripts are what jobs on the model machine write: their own words, at once.
-type Transcripts struct{ Kernel *Kernel }
+type Transcripts struct {
+	Kernel   *Kernel
+	Patience Patience // nil: by package time
+}
 
 var _ actors.Transcripts = Transcripts{}
 
@@ -230,7 +259,7 @@ func (t Transcripts) Follow(ctx context.Context, w actors.Written, take func(str
 			return err
 		}
 	}
-	return wait(ctx, w.Ended)
+	return patient(t.Patience).Wait(ctx, -1, w.Ended)
 }
 
 // Exceeds compares the number of words' bytes.
@@ -238,7 +267,7 @@ func (t Transcripts) Exceeds(ctx context.Context, w actors.Written, most int64) 
 	if int64(len(t.words(w.Container, w.Job))) > most {
 		return true, nil
 	}
-	return false, wait(ctx, w.Ended)
+	return false, patient(t.Patience).Wait(ctx, -1, w.Ended)
 }
 
 // Gather returns the words.
@@ -249,16 +278,7 @@ func (t Transcripts) Gather(w actors.Written, most int64) ([]byte, []byte, bool,
 
 // Tag waits for the end.
 func (t Transcripts) Tag(ctx context.Context, w actors.Written, _ string) error {
-	return wait(ctx, w.Ended)
-}
-
-func wait(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return patient(t.Patience).Wait(ctx, -1, w.Ended)
 }
 
 // Designer designs the least that the model needs.

@@ -23,7 +23,7 @@ func (k *Kernel) take(ctx context.Context, id string) (over func(), err error) {
 			}, nil
 		}
 		k.mu.Unlock()
-		if err := wait(ctx, other); err != nil {
+		if err := patient(k.Patience).Wait(ctx, -1, other); err != nil {
 			return nil, err
 		}
 	}

@@ -17,6 +17,9 @@ import (
 type Droplets struct {
 	Takes time.Duration
 	Wrong map[string]bool
+	// Fault, where set, may fail a download; Patience is how downloads wait.
+	Fault    func() error
+	Patience Patience
 
 	mu      sync.Mutex
 	fetches int
@@ -35,8 +38,13 @@ func (d *Droplets) Fetch(ctx context.Context, m messaging.Droplet) (actors.Dropl
 	}
 	d.mu.Unlock()
 	if !known {
-		if err := pause(ctx, d.Takes); err != nil {
+		if err := patient(d.Patience).Wait(ctx, d.Takes); err != nil {
 			return actors.Droplet{}, err
+		}
+		if d.Fault != nil {
+			if err := d.Fault(); err != nil {
+				return actors.Droplet{}, err
+			}
 		}
 	}
 	if d.Wrong[m.SHA1] {
@@ -71,16 +79,11 @@ func (d *Droplets) Evict(_ context.Context, keep []string) error {
 }
 
 // Output follows nothing and keeps nothing; it ends when the job does.
-type Output struct{}
+type Output struct{ Patience Patience }
 
 // Follow returns when done is closed.
-func (Output) Follow(ctx context.Context, _ actors.OutputSource, done <-chan struct{}) error {
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+func (o Output) Follow(ctx context.Context, _ actors.OutputSource, done <-chan struct{}) error {
+	return patient(o.Patience).Wait(ctx, -1, done)
 }
 
 // Tail has no lines.
@@ -103,6 +106,7 @@ func (Planner) Plan(
 		ID: p.Container, Slot: p.Slot, Epoch: p.Epoch, Owner: isolation.OwnerInstance,
 		Tenant: p.Instance, Created: p.Started,
 		Rootfs:  isolation.Rootfs{Layers: []string{d.Layer}},
+		Limits:  isolation.Limits{MemoryBytes: start.Limits.MemoryMiB << 20, DiskBytes: start.Limits.DiskMiB << 20},
 		Network: isolation.Network{Ports: []isolation.PortMap{{Host: p.Port, Container: p.Port}}},
 	}
 	return spec, isolation.Job{Number: 1, Argv: []string{start.StartCommand}}, nil

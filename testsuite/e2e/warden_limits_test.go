@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -165,8 +166,9 @@ func TestInfoCountsWhatJobsUse(t *testing.T) {
 	w.begin(handle, "head -c 30000000 /dev/zero > /dev/shm/held; for i in $(seq 100000); do :; done; touch up; sleep 60")
 	after := w.info(handle)
 	m := after.GetMemoryStat()
-	if held := m.GetCache() + m.GetRss(); held < 30000000 || m.GetPgpgin() == 0 || m.GetTotalCache() != m.GetCache() ||
-		m.GetHierarchicalMemoryLimit() < 1<<40 {
+	_, err := os.Stat("/sys/fs/cgroup/cgroup.controllers") // v2, which doesn't count pages that come and go
+	if held := m.GetCache() + m.GetRss(); held < 30000000 || (m.GetPgpgin() == 0) != (err == nil) ||
+		m.GetTotalCache() != m.GetCache() || m.GetHierarchicalMemoryLimit() < 1<<40 {
 		t.Errorf("memory_stat is %v", m)
 	}
 	if c, was := after.GetCpuStat(), before.GetCpuStat(); c.GetUsage() <= was.GetUsage() || c.GetUser()+c.GetSystem() == 0 ||

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,9 +23,11 @@ const (
 	// controllersWanted are enabled for the containers' groups; those that the
 	// kernel lacks are left out by enable.
 	controllersWanted = "memory cpu pids"
-	// goingMax is how long a group that is to be removed may take to empty.
-	goingMax  = 5 * time.Second
-	goingLook = 2 * time.Millisecond
+	// goingMax is how long a group that is to be removed may take to empty, in
+	// milliseconds. The kernel says when it has; goingLooks is how often it is
+	// looked at besides.
+	goingMax   = 5000
+	goingLooks = 50
 )
 
 // v2 is the driver for the unified tree.
@@ -112,9 +115,26 @@ func (d *v2) Remove(name string) error {
 // ends.
 func removeGoing(dir string) error {
 	err := removeGroup(dir)
-	for deadline := time.Now().Add(goingMax); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); {
-		time.Sleep(goingLook)
-		err = removeGroup(dir)
+	if !errors.Is(err, unix.EBUSY) {
+		return err
+	}
+	events, failed := open(dir, "cgroup.events", unix.O_RDONLY)
+	if failed != nil {
+		return errors.Join(err, failed)
+	}
+	defer events.Close()
+	for range goingLooks {
+		// Once it was read, the kernel says when it has something new.
+		if _, failed := events.ReadAt(make([]byte, 256), 0); failed != nil && failed != io.EOF {
+			return errors.Join(err, failed)
+		}
+		if err = removeGroup(dir); !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		poll := []unix.PollFd{{Fd: int32(events.Fd()), Events: unix.POLLPRI}}
+		if _, failed := unix.Poll(poll, goingMax/goingLooks); failed != nil && failed != unix.EINTR {
+			return errors.Join(err, os.NewSyscallError("poll", failed))
+		}
 	}
 	return err
 }

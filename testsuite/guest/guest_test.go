@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,8 +18,8 @@ import (
 	"github.com/deacon-agent/deacon/testsuite/rig"
 )
 
-// bootMax is how long a guest may live. It needs ten seconds.
-const bootMax = 3 * time.Minute
+// bootMax is how long a guest may live.
+const bootMax = 20 * time.Minute
 
 // packages are those whose tests run inside. They need root, a kernel and
 // deacon-init, and nothing else.
@@ -57,12 +58,20 @@ func TestTheIsolationLayersTestsPassOnAUnifiedTree(t *testing.T) {
 	}
 	goTool(t, "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(root, "bin", "deacon-init"), "./cmd/deacon-init")
 
-	out := boot(t, kernel, pack(t, root))
+	checkEnd(t, boot(t, kernel, pack(t, root)))
+}
 
-	t.Log(out)
-	if !strings.Contains(out, "GUEST-EXIT 0") {
-		t.Error("a test failed inside, or the guest did not come to its end")
+// checkEnd wants the guest to have come to its end, with nothing failed. Who
+// has not seen what it said sees it now.
+func checkEnd(t *testing.T, out string) {
+	t.Helper()
+	if strings.Contains(out, "GUEST-EXIT 0") {
+		return
 	}
+	if !testing.Verbose() {
+		t.Log(out)
+	}
+	t.Error("a test failed inside, or the guest did not come to its end")
 }
 
 // kernelImage finds the kernel below GUEST_KERNEL.
@@ -148,17 +157,26 @@ func boot(t *testing.T, kernel, initrd string, devices ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bootMax)
 	defer cancel()
+	// Without rdrand the kernel has no random numbers for a minute, and what
+	// asks for some, as mkfs does, waits for seconds.
 	options := append([]string{
-		"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "1", "-m", "1024", "-nodefaults",
+		"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64,+rdrand", "-smp", "1", "-m", "2048", "-nodefaults",
 		"-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio", "-kernel", kernel, "-initrd", initrd,
 		"-append", "console=ttyS0 quiet panic=-1 mitigations=off",
 	}, devices...)
-	qemu := exec.CommandContext(ctx, program(t, "qemu-system-x86_64", "qemu-system-x86"), options...)
-	out, err := qemu.CombinedOutput()
-	if err != nil {
+	program(t, "qemu-system-x86_64", "qemu-system-x86")
+	// Whatever else the machine does goes first.
+	qemu := exec.CommandContext(ctx, "nice", append([]string{"-n", "19", "qemu-system-x86_64"}, options...)...)
+	var out bytes.Buffer
+	qemu.Stdout = &out
+	if testing.Verbose() {
+		qemu.Stdout = io.MultiWriter(&out, os.Stdout) // as it comes
+	}
+	qemu.Stderr = qemu.Stdout
+	if err := qemu.Run(); err != nil {
 		t.Errorf("qemu: %v", err)
 	}
-	return strings.ReplaceAll(string(out), "\r", "")
+	return strings.ReplaceAll(out.String(), "\r", "")
 }
 
 func must(t *testing.T, err error) {

@@ -6,7 +6,9 @@ import (
 	"compress/gzip"
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -107,14 +109,18 @@ func archive(startCommand string, files []File) ([]byte, error) {
 }
 
 // Program builds a Go main package of this module and returns it as a file of
-// a droplet.
+// a droplet. The folder of binaries may have it already: in testsuite/guest
+// there is no compiler.
 func Program(t testing.TB, pkg, name string) File {
 	t.Helper()
-	folder := t.TempDir()
-	if err := Build(folder, pkg); err != nil {
-		t.Fatal(err)
+	body, err := os.ReadFile(filepath.Join(os.Getenv(BinariesEnv), filepath.Base(pkg)))
+	if os.Getenv(BinariesEnv) == "" || errors.Is(err, fs.ErrNotExist) {
+		folder := t.TempDir()
+		if err := Build(folder, pkg); err != nil {
+			t.Fatal(err)
+		}
+		body, err = os.ReadFile(filepath.Join(folder, filepath.Base(pkg)))
 	}
-	body, err := os.ReadFile(filepath.Join(folder, filepath.Base(pkg)))
 	if err != nil {
 		t.Fatal(err)
 	}

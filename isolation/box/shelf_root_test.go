@@ -161,12 +161,17 @@ func expectLikeNew(t *testing.T, m *machine, b *Box, now map[string]known) {
 func TestWhatMayBeKnownToSomebodyIsNotUsedAgain(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, f folder){
 		"an exit record that is held": func(t *testing.T, f folder) { hold(t, f.exit(1), unix.O_RDWR) },
-		"a job's folder that is held": func(t *testing.T, f folder) { hold(t, f.job(1), unix.O_RDONLY|unix.O_DIRECTORY) },
+		"a job's folder that is held": func(t *testing.T, f folder) {
+			hold(t, f.job(1), unix.O_RDONLY|unix.O_DIRECTORY)
+		},
 		"a job's folder of an older agent": func(t *testing.T, f folder) {
 			must(t, os.Chmod(f.job(1), 0o711))
 		},
 		"an exit record of another's": func(t *testing.T, f folder) {
-			must(t, os.Chown(f.exit(1), 1000, 1000))
+			must(t, os.Chown(f.exit(1), 1000, 0))
+		},
+		"an exit record of another's group": func(t *testing.T, f folder) {
+			must(t, os.Chown(f.exit(1), 0, 1000))
 		},
 		"an exit record with two names": func(t *testing.T, f folder) {
 			must(t, os.Link(f.exit(1), filepath.Join(t.TempDir(), "second")))
@@ -297,6 +302,11 @@ func TestAContainersFolderIsNeverReplaced(t *testing.T) {
 	}
 	if now := tree(t, string(f)); !maps.Equal(now, before) {
 		t.Errorf("it is %v, was %v", now, before)
+	}
+	empty := folder(filepath.Join(t.TempDir(), "empty")) // as an older agent has it for a moment
+	must(t, os.Mkdir(string(empty), searchable))
+	if err := empty.intend(isolation.Spec{ID: "empty"}, s); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("an empty one: error is %v, want fs.ErrExist", err)
 	}
 	if left, _ := filepath.Glob(s.path + "/*"); len(left) != 0 {
 		t.Errorf("left on the shelf: %v", left)

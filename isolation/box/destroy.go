@@ -26,7 +26,7 @@ func (b *Box) Destroy(ctx context.Context, id string) error {
 		return fmt.Errorf("box: destroy %s: %w", id, err)
 	}
 	defer over()
-	spec, err := b.folder(id).spec()
+	spec, err := b.doomed(id)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -42,6 +42,18 @@ func (b *Box) Destroy(ctx context.Context, id string) error {
 	}
 	b.let(id)
 	return nil
+}
+
+// doomed is the spec of a container that is to be destroyed. Where somebody took
+// its record away, one that is held is known by heart: it gets another, or what
+// is to be released after it is dead would never be found.
+func (b *Box) doomed(id string) (isolation.Spec, error) {
+	spec, err := b.folder(id).spec()
+	c := b.held(id)
+	if err == nil || c == nil {
+		return spec, err
+	}
+	return c.spec, b.recordAgain(c.spec)
 }
 
 // kill ends PID 1, and with it its pid namespace: the kernel kills and reaps

@@ -148,7 +148,7 @@ func (n *Network) Allow(a Attachment) error {
 	if err := n.Vet(a); err != nil {
 		return err
 	}
-	if err := n.additions.run(func(conn *nftables.Conn) error { return n.table.addEgress(conn, a) }); err != nil {
+	if err := n.change(func(conn *nftables.Conn) error { return n.table.addEgress(conn, a) }); err != nil {
 		return fmt.Errorf("network: egress rules of %s: %w", a.Slot, n.explain(a, err))
 	}
 	return nil

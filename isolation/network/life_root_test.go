@@ -127,6 +127,7 @@ func (w *world) chains(t *table) (names []string) {
 func TestTheTableComesBack(t *testing.T) {
 	w := newWorld(t)
 	n := w.open(Config{Plan: testPlan("flush")})
+	n.tableMax = time.Millisecond
 	attachment := mappedTo(0, 61001)
 	attachment.Spec.Egress = []isolation.EgressRule{rangeOf("all", internet, internet)}
 	a := w.attach(n, attachment)
@@ -152,6 +153,29 @@ func TestTheTableComesBack(t *testing.T) {
 		{a, "tcp", internet + ":80", "outside"},
 		{a, "tcp", metadata + ":80", reset_},
 	})
+}
+
+// Whoever is just attached while the table is gone gets into the next one.
+func TestAnAttachmentWaitsForTheNextTable(t *testing.T) {
+	w := newWorld(t)
+	n := w.open(Config{Plan: testPlan("await")})
+	n.tableMax = time.Minute
+	must(t, n.Remove())
+	ns := newNamespace(t)
+	t.Cleanup(ns.end)
+	attached := make(chan error, 1)
+	go func() { attached <- n.Attach(t.Context(), mappedTo(0, 61001), ns.file) }()
+	select { // it waits, or has not come so far
+	case err := <-attached:
+		t.Fatal("without a table it is attached:", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	must(t, n.Restore(nil))
+	must(t, <-attached)
+	must(t, n.Check())
+	if found := w.elements(n.table.tenants); len(found) != 1 {
+		t.Errorf("%d may send, want the one that is attached", len(found))
+	}
 }
 
 // An agent dies and its successor restores: connections live on.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -125,11 +126,16 @@ func up(index int) request {
 }
 
 func (n *Network) hostAddress(index int, s slot.Slot) request {
+	return n.address(index, s, n.config.Plan.HostIP(s.Number))
+}
+
+// address gives one end of a slot's link its address.
+func (n *Network) address(index int, s slot.Slot, ip netip.Addr) request {
 	r := nl.NewNetlinkRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	message := nl.NewIfAddrmsg(unix.AF_INET)
 	message.Prefixlen, message.Index = uint8(n.config.Plan.Subnet(s.Number).Bits()), uint32(index)
 	r.AddData(message)
-	address := n.config.Plan.HostIP(s.Number).AsSlice()
+	address := ip.AsSlice()
 	r.AddData(nl.NewRtAttr(unix.IFA_LOCAL, address))
 	r.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, address))
 	return request{NetlinkRequest: r, what: "give its address", tolerated: []unix.Errno{unix.EEXIST}}

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -104,6 +106,13 @@ type Network struct {
 	// that no start stands behind them.
 	additions, deletions *transactions
 	goneMax              time.Duration // linkGoneMax; tests have less of it
+	tableMax             time.Duration // as the constant is; tests have less of it
+
+	whole   sync.RWMutex  // the table is rewritten by who has it alone
+	quiet   atomic.Uint64 // the rules' generation in which nothing was amiss; 0: none
+	renewal sync.Mutex
+	renewed chan struct{}  // closed, and made anew, when the table was rewritten
+	counts  map[string]int // rules of its own chains then
 }
 
 // Open prepares the machine. A table that a predecessor left stays as it is,
@@ -118,7 +127,9 @@ func Open(config Config) (_ *Network, notes []string, err error) {
 	if err := config.check(); err != nil {
 		return nil, nil, err
 	}
-	n := &Network{config: config, table: newTable(config), goneMax: linkGoneMax}
+	n := &Network{
+		config: config, table: newTable(config), goneMax: linkGoneMax, tableMax: tableMax, renewed: make(chan struct{}),
+	}
 	var undo isolation.Undo
 	defer undo.OnError(&err)
 	if n.links, err = netlink.NewHandle(unix.NETLINK_ROUTE, unix.NETLINK_NETFILTER); err != nil {
@@ -161,25 +172,17 @@ func enableForwarding() (changed bool, err error) {
 //
 // A port that several of them claim is an error; Settle comes first.
 func (n *Network) Restore(live []Attachment) error {
-	for _, a := range live {
-		if err := n.Vet(a); err != nil {
-			return err
-		}
-	}
-	if err := n.deletions.run(n.table.rewrite(live)); err != nil {
-		return fmt.Errorf("network: write the table: %w", err)
-	}
-	return nil
+	return n.Rewrite(func() ([]Attachment, error) { return live, nil })
 }
 
 // ErrTable says that the table is not there: Restore did not come first, or
 // somebody flushed the machine's rules. Restore brings it back.
-var ErrTable = errors.New("the nftables table is gone")
+var ErrTable = errors.New("the nftables table is gone, or not as it was written")
 
-// Check says ErrTable when somebody took the table away, and with it what
-// keeps containers apart.
+// Check says ErrTable when somebody took the table away, or rules out of it or
+// into it, and with that what keeps containers apart.
 func (n *Network) Check() error {
-	whole, err := n.deletions.holds(n.table)
+	whole, err := n.asWritten()
 	if err != nil {
 		return fmt.Errorf("network: look for table %s: %w", n.config.Plan.Table(), err)
 	}
@@ -191,8 +194,9 @@ func (n *Network) Check() error {
 
 // Attach makes the container's link, with the peer end inside netns, and lets
 // it into the table. Attaching what is attached is success. On error nothing
-// of it is left but the link, which can send nothing and goes with netns.
-func (n *Network) Attach(_ context.Context, a Attachment, netns *os.File) error {
+// of it is left but the link, which can send nothing and goes with netns. Where
+// somebody has taken the table away, it waits for the next one for a while.
+func (n *Network) Attach(ctx context.Context, a Attachment, netns *os.File) error {
 	if err := n.Vet(a); err != nil {
 		return err
 	}
@@ -204,7 +208,7 @@ func (n *Network) Attach(_ context.Context, a Attachment, netns *os.File) error 
 			return err
 		}
 	}
-	if err := n.additions.run(n.table.admit(a)); err != nil {
+	if err := n.admit(ctx, a); err != nil {
 		return fmt.Errorf("network: attach %s: %w", a.Slot, n.explain(a, err))
 	}
 	return nil
@@ -229,7 +233,10 @@ func (n *Network) Release(ctx context.Context, gone []Attachment) error {
 	if len(gone) == 0 {
 		return nil
 	}
-	if err := n.deletions.run(n.table.expel(gone)); err != nil {
+	n.whole.RLock()
+	err := n.deletions.run(n.table.expel(gone))
+	n.whole.RUnlock()
+	if err != nil {
 		return fmt.Errorf("network: release: %w", err)
 	}
 	var names []string

@@ -25,7 +25,7 @@ func (n *Network) Map(a Attachment, port isolation.PortMap) error {
 	if err := n.Vet(a); err != nil {
 		return err
 	}
-	err := n.additions.run(func(conn *nftables.Conn) error { return add(conn, n.table.ports, n.table.mapped(a)) })
+	err := n.change(func(conn *nftables.Conn) error { return add(conn, n.table.ports, n.table.mapped(a)) })
 	if err != nil {
 		return fmt.Errorf("network: map a port to %s: %w", a.Slot, n.explain(a, err))
 	}
@@ -45,7 +45,7 @@ func (n *Network) Refuse(a Attachment) error {
 	if len(a.Spec.Ports) == 0 {
 		return nil
 	}
-	err := n.additions.run(n.table.refuse(a))
+	err := n.change(n.table.refuse(a))
 	if err != nil && !errors.Is(err, unix.ENOENT) { // without a table nothing is mapped
 		return fmt.Errorf("network: refuse on ports of %s: %w", a.Slot, err)
 	}

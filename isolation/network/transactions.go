@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/nftables"
 	mdlayher "github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // transactions is a socket to nftables on which one transaction is made after
@@ -38,26 +37,6 @@ func (t *transactions) run(fill func(*nftables.Conn) error) error {
 		return errors.Join(err, t.discard())
 	}
 	return nil
-}
-
-// holds says whether the table is there with all its hooks.
-func (t *transactions) holds(table *table) (bool, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.open(); err != nil {
-		return false, err
-	}
-	chains, err := t.conn.ListChainsOfTableFamily(table.table.Family)
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return false, errors.Join(err, t.discard())
-	}
-	hooks := 0
-	for _, chain := range chains {
-		if chain.Table.Name == table.table.Name && chain.Hooknum != nil {
-			hooks++
-		}
-	}
-	return hooks == hookCount, nil
 }
 
 func (t *transactions) open() error {

@@ -128,17 +128,32 @@ func encode(v any) ([]byte, error) {
 // Load reads the record called name in dir into v. The error is fs.ErrNotExist
 // where there is none, and ErrCorrupt with the file's name where it is damaged.
 func Load(dir, name string, v any) error {
+	body, err := read(dir, name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("record: %s: %w: %w", filepath.Join(dir, name), ErrCorrupt, err)
+	}
+	return nil
+}
+
+// Check says of a record what Load would, but whether it means anything.
+func Check(dir, name string) error {
+	_, err := read(dir, name)
+	return err
+}
+
+// read is a record's JSON, as it was saved.
+func read(dir, name string) ([]byte, error) {
 	path := filepath.Join(dir, name)
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("record: load: %w", err)
+		return nil, fmt.Errorf("record: load: %w", err)
 	}
 	body, sum, found := bytes.Cut(content, []byte("\n"))
 	if !found || string(sum) != fmt.Sprintf("%08x\n", crc32.ChecksumIEEE(body)) {
-		return fmt.Errorf("record: %s: %w", path, ErrCorrupt)
+		return nil, fmt.Errorf("record: %s: %w", path, ErrCorrupt)
 	}
-	if err := json.Unmarshal(body, v); err != nil {
-		return fmt.Errorf("record: %s: %w: %w", path, ErrCorrupt, err)
-	}
-	return nil
+	return body, nil
 }

@@ -43,6 +43,10 @@ func (k *container) leaf(c *kit.Context[containerMessage], f leafFact) {
 			k.jobEnded(c, f.exit)
 			return
 		}
+		if f.exit.Lost && k.state == containerLiving {
+			c.Log().Error("a container's first process is dead, and its job with it: somebody killed it, "+
+				"or the kernel for want of memory", "container", k.order.id)
+		}
 		if k.exit == nil {
 			close(k.done)
 		}

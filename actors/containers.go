@@ -43,6 +43,9 @@ type (
 		known map[string]bool
 		next  func(known map[string]bool)
 	}
+	// harmed says what somebody else took from a container that can't be kept
+	// without it.
+	harmed struct{ id, what string }
 	// hurry says that the node is shutting down: nothing waits for long any more.
 	hurry struct{}
 	// containersLeft asks to be told when no container is left.
@@ -59,6 +62,7 @@ func (prepareDue) containers()       {}
 func (foreseen) containers()         {}
 func (prepared) containers()         {}
 func (swept) containers()            {}
+func (harmed) containers()           {}
 func (hurry) containers()            {}
 func (containersLeft) containers()   {}
 
@@ -130,6 +134,10 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 			m.known[id] = true
 		}
 		m.next(m.known)
+	case harmed:
+		if kept, ok := s.held[m.id]; ok {
+			kept.order.owner(containerHarmed{m.what})
+		}
 	case hurry:
 		for _, kept := range sorted(s.held) {
 			kept.ref.Tell(hurried{})

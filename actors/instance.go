@@ -175,6 +175,9 @@ func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 		i.unfit(c, f.err)
 	case containerLost:
 		i.input(c, inLost, ending{status: -1, words: unknownEnd})
+	case containerHarmed:
+		i.say("Instance (index %d) can't be kept, somebody else on the machine has harmed it: %s",
+			i.record.Start.Index, f.what)
 	case jobEnded:
 		i.ended(c, f.exit)
 	case outOfMemory:

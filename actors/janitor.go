@@ -8,9 +8,11 @@ import (
 	"github.com/deacon-agent/deacon/messaging"
 )
 
-// How often the janitor looks, and how often it has unused droplets removed.
+// How often the janitor looks, how long it rests between two audits, and how
+// often it has unused droplets removed.
 const (
 	sweepEvery = 10 * time.Second
+	auditEvery = 2 * time.Second
 	evictEvery = time.Minute
 )
 
@@ -26,8 +28,15 @@ type (
 		specs []isolation.Spec
 		err   error
 	}
+	auditDue struct{}
+	audited  struct {
+		found []isolation.Finding
+		err   error
+	}
 )
 
+func (auditDue) janitor() {}
+func (audited) janitor()  {}
 func (sweepDue) janitor() {}
 func (evictDue) janitor() {}
 func (listed) janitor()   {}
@@ -36,11 +45,15 @@ func (listed) janitor()   {}
 // promises for containers that are no more, crashes that are too old, droplets
 // that nobody uses. What it finds for the first time it only remembers:
 // somebody may be about to claim it.
+//
+// It also has the kernel's side compared, all the time, with what it had been
+// made, and says what was found (janitor_audit.go).
 type janitor struct {
 	kit.Base[janitorMessage]
 	w       *world
 	parts   parts
-	suspect map[string]bool // containers without an owner at the last look; nil: the first one
+	suspect map[string]bool            // containers without an owner at the last look; nil: the first one
+	said    map[isolation.Finding]bool // what the last audit found
 }
 
 func (w *world) janitorKind(p parts) kit.Kind[janitorMessage] {
@@ -52,6 +65,7 @@ func (w *world) janitorKind(p parts) kit.Kind[janitorMessage] {
 func (j *janitor) Up(c *kit.Context[janitorMessage]) error {
 	c.Self().Tell(sweepDue{})
 	c.After(evictEvery, evictDue{})
+	c.After(auditEvery, auditDue{})
 	return nil
 }
 
@@ -68,6 +82,12 @@ func (j *janitor) Receive(c *kit.Context[janitorMessage], m janitorMessage) erro
 			return nil
 		}
 		j.sweep(m.specs)
+	case auditDue:
+		kit.Pipe(c, "audit", j.w.Kernel.Audit,
+			func(f []isolation.Finding, err error) janitorMessage { return audited{f, err} })
+	case audited:
+		j.report(c, m)
+		c.After(auditEvery, auditDue{})
 	case evictDue:
 		j.evict()
 		c.After(evictEvery, evictDue{})

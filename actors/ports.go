@@ -40,6 +40,10 @@ type Kernel interface {
 	Usage(ctx context.Context, id string) (isolation.Usage, error)
 	// Probe makes one TCP connection from the node and closes it.
 	Probe(ctx context.Context, address netip.AddrPort) error
+	// Audit compares every container that lives with what it was made, gives back
+	// what somebody else took or changed, and ends one that can't be kept without
+	// it: Wait tells of that. It says all of what it found.
+	Audit(ctx context.Context) ([]isolation.Finding, error)
 	// Containers lists every container that has an intent record, living or dead.
 	Containers(ctx context.Context) ([]isolation.Spec, error)
 }

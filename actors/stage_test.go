@@ -33,6 +33,7 @@ type stage struct {
 	boot     string
 	ids      int
 	tree     *actors.Tree
+	log      hclog.Logger // nil: nowhere
 
 	mu     sync.Mutex
 	events []messaging.Event
@@ -68,6 +69,9 @@ func (s *stage) begin() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if s.log == nil {
+		s.log = hclog.NewNullLogger()
+	}
 	s.tree = actors.New(actors.Options{
 		Node:   messaging.Node{ID: "node-1", Address: netip.MustParseAddr("192.0.2.1"), Version: "0.0.1"},
 		Stacks: []string{"host"}, Settings: s.settings, Budget: s.budget, BootID: s.boot,
@@ -76,7 +80,7 @@ func (s *stage) begin() {
 			Plan: slot.Plan{Tag: "model", Pool: netip.MustParsePrefix("10.254.0.0/16"), UIDBase: 1_000_000},
 		},
 		Kernel: s.kernel, Droplets: s.droplets, Output: model.Output{}, Planner: model.Planner{}, Store: s.store,
-		Sink: s.sink, Recovered: specs, Hook: s.hook, Seed: 1, Log: hclog.NewNullLogger(),
+		Sink: s.sink, Recovered: specs, Hook: s.hook, Seed: 1, Log: s.log,
 		Live: s.kernel, Transcripts: model.Transcripts{Kernel: s.kernel}, Clients: s, Designer: model.Designer{},
 		NewContainerID: func() string { return s.id("c") }, NewInstanceID: func() string { return s.id("i") },
 	})

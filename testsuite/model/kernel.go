@@ -38,6 +38,7 @@ type Kernel struct {
 	turns      map[string]chan struct{} // of who is at work on a container; closed when it is over
 	violations []string
 	created    int
+	harms      map[string]isolation.Finding // by Harm, until the next audit
 }
 
 type container struct {

@@ -61,6 +61,7 @@ func TestAnAgentMayBeKilledAtAnyMoment(t *testing.T) {
 	const kills, containers = 30, 12
 	m := newMachine(t)
 	draw := rand.New(rand.NewPCG(*seed, 3))
+	moment := 5 * m.aLife()
 	half, whole, dead := 0, 0, 0
 	for round := range kills {
 		o := orders{Config: m.config}
@@ -70,7 +71,7 @@ func TestAnAgentMayBeKilledAtAnyMoment(t *testing.T) {
 			o.Specs = append(o.Specs, spec)
 			o.Keep = append(o.Keep, draw.IntN(2) == 0)
 		}
-		m.killAfter(o, time.Duration(draw.IntN(60_000))*time.Microsecond)
+		m.killAfter(o, time.Duration(draw.Int64N(int64(moment))))
 
 		b, specs := m.openInTheEnd()
 		for _, spec := range specs {
@@ -103,6 +104,24 @@ func TestAnAgentMayBeKilledAtAnyMoment(t *testing.T) {
 	}
 	b, _ := m.open()
 	m.end(b)
+}
+
+// aLife is how long a container's creation and end take here: an emulated
+// machine needs thirty times as long.
+func (m *machine) aLife() time.Duration {
+	m.t.Helper()
+	b, _ := m.open()
+	defer m.end(b)
+	var begun time.Time
+	for i := range uint32(2) { // the first one pays for the launcher
+		begun = time.Now()
+		spec := m.spec(30 + i)
+		_, err := b.Create(m.t.Context(), spec, shell(1, "sleep 300"))
+		if err := errors.Join(err, b.Destroy(m.t.Context(), spec.ID), b.Release(m.t.Context(), []string{spec.ID})); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	return time.Since(begun)
 }
 
 // openInTheEnd is an agent's start as a node has it: one whose recovery fails

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,11 +31,14 @@ type Kernel struct {
 	Trouble func(call, id string) Trouble
 	// Patience is how calls wait; nil: by package time.
 	Patience Patience
+	// Memory, where set, is all that there is for those that live.
+	Memory int64
 
 	mu         sync.Mutex
 	containers map[string]*container
 	turns      map[string]chan struct{} // of who is at work on a container; closed when it is over
 	violations []string
+	tenants    map[string]string // container that was made first for each, for ever
 	created    int
 	harms      map[string]isolation.Finding // by Harm, until the next audit
 }
@@ -59,7 +61,7 @@ type container struct {
 
 // NewKernel makes a machine without containers.
 func NewKernel() *Kernel {
-	return &Kernel{containers: map[string]*container{}, turns: map[string]chan struct{}{}}
+	return &Kernel{containers: map[string]*container{}, turns: map[string]chan struct{}{}, tenants: map[string]string{}}
 }
 
 func (k *Kernel) fault(call, id string) error {
@@ -98,6 +100,7 @@ func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.created++
+	k.weigh(c)
 	c.alive = true
 	k.run(c)
 	return k.status(c), nil
@@ -118,11 +121,7 @@ func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, er
 	if _, ok := k.containers[spec.ID]; ok {
 		return nil, fmt.Errorf("container %s: %w", spec.ID, fs.ErrExist)
 	}
-	for _, other := range k.containers {
-		if other.spec.Slot == spec.Slot {
-			k.violate("slot %d given to %s while %s has it", spec.Slot, spec.ID, other.spec.ID)
-		}
-	}
+	k.examine(spec)
 	c := &container{
 		spec: spec, jobs: map[uint32]*further{}, used: map[uint32]bool{},
 		ended: make(chan struct{}), dead: make(chan struct{}), oom: make(chan struct{}),
@@ -360,14 +359,7 @@ func (k *Kernel) Containers(ctx context.Context) ([]isolation.Spec, error) {
 	if _, err := k.meet(ctx, "containers", ""); err != nil {
 		return nil, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	var specs []isolation.Spec
-	for _, c := range k.containers {
-		specs = append(specs, c.spec)
-	}
-	slices.SortFunc(specs, func(a, b isolation.Spec) int { return cmp.Compare(a.ID, b.ID) })
-	return specs, nil
+	return k.Residents(), nil
 }
 
 // Exit ends a container's job as its application would.
@@ -403,17 +395,6 @@ func (k *Kernel) KillInit(id string) {
 			close(c.dead)
 		}
 	})
-}
-
-func (k *Kernel) violate(format string, args ...any) {
-	k.violations = append(k.violations, fmt.Sprintf(format, args...))
-}
-
-// Violations are the promises that the tree broke.
-func (k *Kernel) Violations() []string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return slices.Clone(k.violations)
 }
 
 // Created is how many containers were ever made.

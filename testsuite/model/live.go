@@ -191,7 +191,12 @@ func (k *Kernel) Stats(ctx context.Context, id string) (isolation.Stats, error) 
 
 // Map keeps a port mapping.
 func (k *Kernel) Map(ctx context.Context, id string, port isolation.PortMap) error {
-	return k.amend(ctx, "map", id, func(s *isolation.Spec) { s.Network.Ports = append(s.Network.Ports, port) })
+	return k.amend(ctx, "map", id, func(s *isolation.Spec) {
+		for _, other := range k.containers {
+			k.collide(other, id, port)
+		}
+		s.Network.Ports = append(s.Network.Ports, port)
+	})
 }
 
 // Allow keeps a rule.

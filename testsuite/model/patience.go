@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -55,10 +56,15 @@ func patient(p Patience) Patience {
 
 // Trouble is what goes wrong with one call.
 type Trouble struct {
-	Refused error         // nothing is done
-	Takes   time.Duration // longer than it should, before anything is done
-	Lingers time.Duration // longer than it should, after it was done
-	Denied  error         // it was done, and is told as failed all the same
+	Refused error           // nothing is done
+	Takes   time.Duration   // longer than it should, before anything is done
+	Until   <-chan struct{} // or only until this is closed; nil: nothing ends it
+	Lingers time.Duration   // longer than it should, after it was done
+	Denied  error           // it was done, and is told as failed all the same
+}
+
+func (t Trouble) String() string {
+	return fmt.Sprintf("refused %v, takes %s, lingers %s, denied %v", t.Refused, t.Takes, t.Lingers, t.Denied)
 }
 
 // meet is what a call is about to go through; then is called when it was done.
@@ -71,7 +77,7 @@ func (k *Kernel) meet(ctx context.Context, call, id string) (then func(error) er
 		return asIs, nil
 	}
 	if t.Takes > 0 {
-		if err := patient(k.Patience).Wait(ctx, t.Takes); err != nil {
+		if err := patient(k.Patience).Wait(ctx, t.Takes, t.Until); err != nil {
 			return nil, err
 		}
 	}

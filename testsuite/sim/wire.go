@@ -1,0 +1,105 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// wire is NATS between the node and its controller. It may be away, and lose,
+// repeat, delay and so reorder what is under way.
+type wire struct {
+	w     *world
+	rng   *rand.Rand
+	away  bool
+	beat  *messaging.Beat            // told while it was away: only the newest counts
+	exits []messaging.InstanceExited // and all of these
+	agent int                        // whose they are
+}
+
+// send brings a command to the agent.
+func (n *wire) send(c messaging.Command) {
+	n.w.note("controller: %s", describe(c))
+	for range n.copies() {
+		n.w.clock.AfterFunc(n.delay(), func() {
+			if n.away || !n.w.deliver(c) {
+				n.w.note("lost: %s", describe(c))
+				return
+			}
+			n.w.note("arrives: %s", describe(c))
+		})
+	}
+}
+
+func (n *wire) copies() int {
+	switch {
+	case n.w.chance(wordLost, n.rng):
+		return 0
+	case n.w.chance(wordTwice, n.rng):
+		return 2
+	}
+	return 1
+}
+
+func (n *wire) delay() time.Duration {
+	if n.w.chance(wordSlow, n.rng) {
+		return time.Duration(n.rng.IntN(20000)) * time.Millisecond
+	}
+	return time.Duration(n.rng.IntN(3)) * time.Millisecond
+}
+
+// tell brings an event to the controller. What the real bus keeps while the
+// server is away is kept here too, and gone with the agent.
+func (n *wire) tell(e messaging.Event) {
+	if n.agent != n.w.lives {
+		n.agent, n.beat, n.exits = n.w.lives, nil, nil
+	}
+	switch e := e.(type) {
+	case messaging.Beat:
+		if n.away {
+			n.beat = &e
+			return
+		}
+	case messaging.InstanceExited:
+		if n.away {
+			n.exits = append(n.exits, e)
+			return
+		}
+	default:
+		return // nobody there acts on it
+	}
+	n.carry(e)
+}
+
+func (n *wire) carry(e messaging.Event) {
+	agent := n.w.lives
+	for range max(1, n.copies()) {
+		n.w.clock.AfterFunc(n.delay(), func() {
+			switch e := e.(type) {
+			case messaging.Beat:
+				n.w.controller.hear(e)
+			case messaging.InstanceExited:
+				if n.w.tree != nil && n.w.lives == agent {
+					n.w.tree.ExitTold(e.Instance)
+				}
+			}
+		})
+	}
+}
+
+// back ends an absence.
+func (n *wire) back() {
+	n.away = false
+	if n.agent != n.w.lives {
+		return
+	}
+	beat, exits := n.beat, n.exits
+	n.beat, n.exits = nil, nil
+	for _, e := range exits {
+		n.carry(e)
+	}
+	if beat != nil {
+		n.carry(*beat)
+	}
+}

@@ -1,0 +1,175 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/testsuite/model"
+)
+
+// world is a node and everybody who deals with it.
+type world struct {
+	*node
+	plan       plan
+	wire       *wire
+	controller *controller
+	clients    *clients
+	watch      *watch
+	luck       *rand.Rand // of faults
+	healed     bool
+	health     chan struct{} // closed with that
+	full       []*asked      // requests for all that there is
+	again      bool          // an agent that ended is to be followed by the next
+	trace      *[]string
+	everything bool // the trace has every turn
+	broken     string
+}
+
+// errByChance is what calls fail with that the seed has fail.
+var errByChance = errors.New("by chance")
+
+func newWorld(p plan, trace *[]string, everything bool) *world {
+	w := &world{
+		node: newNode(p.seed), plan: p, luck: rand.New(rand.NewPCG(p.seed, 2)), again: true, health: make(chan struct{}),
+		trace: trace, everything: everything,
+	}
+	w.wire = &wire{w: w, rng: rand.New(rand.NewPCG(p.seed, 3))}
+	w.controller = &controller{w: w, wanted: map[string]messaging.StartInstance{}, asked: map[string]time.Time{}}
+	w.clients = &clients{w: w, asks: map[messaging.Ask]*asked{}}
+	w.watch = newWatch(w)
+	w.node.clients, w.node.sink, w.node.hook = w.clients, w.hear, w.fail
+	w.kernel.Trouble = w.trouble
+	w.droplets.Wrong = map[string]bool{"wrong": true}
+	w.droplets.Fault = func() error { return w.refusal(fetchFails, "fetch") }
+	w.store.refuse = func() error { return w.refusal(writeRefused, "write") }
+	return w
+}
+
+func (w *world) note(format string, args ...any) {
+	if w.trace != nil {
+		line := fmt.Sprintf(format, args...)
+		*w.trace = append(*w.trace, fmt.Sprintf("%10.3f  %s", w.clock.Now().Sub(dawn).Seconds(), line))
+	}
+}
+
+// chance draws whether a fault happens now.
+func (w *world) chance(f fault, rng *rand.Rand) bool {
+	p := w.plan.chance[f]
+	return p > 0 && !w.healed && rng.Float64() < p
+}
+
+func (w *world) refusal(f fault, what string) error {
+	if !w.chance(f, w.luck) {
+		return nil
+	}
+	w.note("fault: %s fails", what)
+	return errByChance
+}
+
+// fail is the hook of every turn.
+func (w *world) fail(t kit.Turn) {
+	if w.everything {
+		w.note("turn: %s %s", t.Path, t.Message)
+	}
+	if t.Message != "Down" && w.chance(actorPanics, w.luck) {
+		w.note("fault: %s fails at %s", t.Path, t.Message)
+		panic(errByChance)
+	}
+}
+
+// trouble draws what goes wrong with a call of the kernel's.
+func (w *world) trouble(call, id string) (t model.Trouble) {
+	if w.healed {
+		return t
+	}
+	switch {
+	case w.chance(callRefused, w.luck):
+		t.Refused = errByChance
+	case w.chance(callHangs, w.luck):
+		t.Takes, t.Until = time.Hour, w.health
+	case w.chance(callSlow, w.luck):
+		t.Takes = time.Duration(w.luck.IntN(8000)) * time.Millisecond
+		t.Lingers = time.Duration(w.luck.IntN(3000)) * time.Millisecond
+	case w.chance(callDenied, w.luck):
+		t.Denied = errByChance
+	default:
+		return t
+	}
+	w.note("fault: %s %s: %s", call, id, t)
+	return t
+}
+
+// hear is the sink of every agent.
+func (w *world) hear(e messaging.Event) {
+	if text := describeEvent(e); text != "" {
+		w.note("node: %s", text)
+	}
+	w.watch.event(e)
+	switch e := e.(type) {
+	case messaging.AsksForgotten:
+		w.clients.sentAway()
+	case messaging.Answered:
+		if wrong := w.clients.answered(e); wrong != "" {
+			w.violate("%s", wrong)
+		}
+	default:
+		w.wire.tell(e)
+	}
+}
+
+// violate notes the first thing that is wrong.
+func (w *world) violate(format string, args ...any) {
+	if w.broken == "" {
+		w.broken = fmt.Sprintf(format, args...)
+		w.note("WRONG: %s", w.broken)
+	}
+}
+
+// pass runs the world for a virtual while; false: something is wrong.
+func (w *world) pass(d time.Duration) bool {
+	over := false
+	defer w.clock.AfterFunc(d, func() { over = true })()
+	for !over && w.broken == "" {
+		w.step()
+	}
+	return w.broken == ""
+}
+
+// step does one thing: a turn, or the next that is due where there is none.
+func (w *world) step() {
+	if w.chance(agentSlow, w.luck) || !w.loom.step() {
+		w.clock.Next()
+		w.loom.wake()
+	}
+	if w.kernel.Broken() {
+		w.violate("%s", w.kernel.Violations()[0])
+	}
+	if w.tree != nil && w.failed() {
+		w.note("the agent gives up")
+		w.end()
+		w.died(len(w.store.changes))
+	}
+}
+
+// died follows an agent's end by the next one's beginning.
+func (w *world) died(kept int) {
+	w.loom.kill()
+	w.store.succeed(kept)
+	w.clients.gone()
+	w.watch.died()
+	if w.again {
+		w.clock.AfterFunc(time.Second, w.come)
+	}
+}
+
+// come begins an agent where there is none.
+func (w *world) come() {
+	if w.tree == nil {
+		w.begin()
+		w.note("agent %d begins with %d containers and %d records", w.lives, len(w.held()), len(w.store.now))
+	}
+}

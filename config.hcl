@@ -175,6 +175,16 @@ log {
   #syslog = "deacon" # by this name
 }
 
+# Whether the node lets itself be harmed on order: deacon chaos run kills, cuts
+# off and fills up what it can, to see that nothing is lost (docs/chaos.md).
+# Whoever may write to NATS can then do that to this node.
+#
+# chaos {
+#   allow = false
+#   # Something starts the agent again when it ends, so that it may be killed.
+#   supervised = false
+# }
+
 # The door for clients of Cloud Foundry's old Warden: its socket and its
 # protocol, with containers like all others. Without this block there is none.
 # Everything in it is the default. `deacon warden-config import FILE` makes a

@@ -16,6 +16,7 @@ import (
 
 	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/agent/chaos"
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/box"
 	"github.com/deacon-agent/deacon/isolation/slot"
@@ -80,6 +81,7 @@ type agent struct {
 	outputs *outputs
 	bus     *bus.Bus
 	tree    *actors.Tree
+	chaos   *chaos.Node                 // nil: not allowed
 	door    atomic.Pointer[socket.Door] // nil: closed
 	closers []closer                    // newest last
 	failed  bool                        // the agent never came as far as to serve
@@ -137,6 +139,9 @@ func (a *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.defers("the kernel's side", a.closeBox)
+	if err := a.allowChaos(); err != nil {
+		return err
+	}
 	if a.outputs, err = newOutputs(a.box.JobFolder, a.publishLines); err != nil {
 		return fmt.Errorf("agent: follow output: %w", err)
 	}
@@ -185,6 +190,9 @@ func (a *agent) openBus(ctx context.Context) error {
 	}
 	// There is nothing to hear of before the tree tells its first event.
 	config.ExitTold = func(instance string) { a.tree.ExitTold(instance) }
+	if a.chaos != nil {
+		config.Dial = a.chaos.Line.Dial
+	}
 	if a.bus, err = bus.Open(ctx, config); err != nil {
 		return err
 	}
@@ -234,7 +242,10 @@ func (a *agent) begin(ctx context.Context) error {
 	if err := a.openDoor(); err != nil {
 		return err
 	}
-	return a.bus.Listen(a.tree.Deliver)
+	if err := a.bus.Listen(a.tree.Deliver); err != nil {
+		return err
+	}
+	return a.offerChaos()
 }
 
 // startOver has every instance of an earlier boot of the machine begin anew:
@@ -287,6 +298,7 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 		NewContainerID: newContainerID, NewInstanceID: newInstanceID,
 		Log: a.log, Hook: a.options.Hook, Budget: a.options.Budget,
 	}
+	a.putChaosBetween(&options)
 	return options, a.wardenOptions(&options, stacks)
 }
 

@@ -23,6 +23,7 @@ type Config struct {
 	Stacks    []Stack // at least one; the first is the default
 	Log       Log
 	Warden    *Warden // nil: nobody is let in by Warden's socket
+	Chaos     Chaos
 	// Warnings are what is allowed but odd, each with file and line.
 	Warnings []string
 }

@@ -75,6 +75,7 @@ func (f *configFile) read(r *attributeReader) Config {
 		c.Stacks = readStacks(r, f.Stacks)
 	}
 	readBlock(f.Warden, func(b *wardenBlock) { c.Warden = b.read(r, c.Stacks) })
+	readBlock(f.Chaos, func(b *chaosBlock) { b.read(r, &c.Chaos) })
 	f.compare(r, c)
 	return c
 }

@@ -62,6 +62,7 @@ type configFile struct {
 	Stacks    []*stackBlock   `hcl:"stack,block"`
 	Log       *logBlock       `hcl:"log,block"`
 	Warden    *wardenBlock    `hcl:"warden,block"`
+	Chaos     *chaosBlock     `hcl:"chaos,block"`
 }
 
 type nodeBlock struct {

@@ -131,3 +131,19 @@ func collect(ctx context.Context, answers <-chan *nats.Msg) (bodies [][]byte, er
 
 // nobody says whether it is the server that answers: there is no subscriber.
 func nobody(m *nats.Msg) bool { return len(m.Data) == 0 && m.Header.Get("Status") == "503" }
+
+// Ask puts a question to the one node that answers on subject. A *RefusedError
+// is its no; ErrNobody says that nobody listens there.
+func (c *Client) Ask(ctx context.Context, subject string, body []byte) ([]byte, error) {
+	m, err := c.conn.RequestWithContext(ctx, subject, body)
+	if errors.Is(err, nats.ErrNoResponders) {
+		err = ErrNobody
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bus: ask %s: %w", subject, err)
+	}
+	if code := m.Header.Get(micro.ErrorCodeHeader); code != "" {
+		return nil, &RefusedError{code, m.Header.Get(micro.ErrorHeader)}
+	}
+	return m.Data, nil
+}

@@ -35,6 +35,9 @@ type Config struct {
 	// ones after a reconnect included. It must not block.
 	ExitTold func(instance string)
 
+	// Dial makes connections instead of net.Dial; nil: that does.
+	Dial func(network, address string) (net.Conn, error)
+
 	// InProcess replaces Servers by a server in this process.
 	InProcess InProcess
 }
@@ -48,6 +51,11 @@ type TLS struct {
 
 // InProcess is a NATS server that can be spoken to without a socket.
 type InProcess interface{ InProcessConn() (net.Conn, error) }
+
+// dialer is a function as nats.go wants it.
+type dialer func(network, address string) (net.Conn, error)
+
+func (d dialer) Dial(network, address string) (net.Conn, error) { return d(network, address) }
 
 const (
 	// A whole fleet comes back when a server does, so it comes back spread over
@@ -79,6 +87,9 @@ func (c Config) options() ([]nats.Option, error) {
 		nats.MaxPingsOutstanding(pingsMax),
 		nats.Timeout(connectTimeout),
 		nats.DrainTimeout(drainTimeout),
+	}
+	if c.Dial != nil {
+		options = append(options, nats.SetCustomDialer(dialer(c.Dial)))
 	}
 	if c.InProcess != nil {
 		options = append(options, nats.InProcessServer(c.InProcess))

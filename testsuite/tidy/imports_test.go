@@ -17,7 +17,9 @@ var mayImport = map[string][]string{
 	"cmd/deacon-init": {
 		"isolation/initproto", "isolation/record", "isolation/guard", "isolation/rootfs",
 	},
-	"agent":                   {"agent/journal", "agent/legacy", "actors/*", "messaging/*", "isolation/*", "staging"},
+	"agent":                   {"agent/chaos", "agent/journal", "agent/legacy", "actors/*", "messaging/*", "isolation/*", "staging"},
+	"agent/chaos":             {"actors", "actors/kit", "isolation", "isolation/slot"},
+	"agent/chaos/drill":       {"agent/chaos", "messaging", "messaging/bus", "messaging/dea"},
 	"actors":                  {"actors/kit", "messaging", "isolation", "isolation/slot"},
 	"messaging/bus":           {"messaging", "messaging/complaints", "messaging/dea"},
 	"messaging/socket":        {"messaging", "messaging/complaints", "messaging/warden"},
@@ -89,12 +91,13 @@ var soleImporters = map[string][]string{
 	// The whole-node tests play controllers that know nothing but the wire.
 	"github.com/nats-io/nats.go":     {"messaging/bus", "testsuite/rig", "testsuite/e2e", "testsuite/bench"},
 	"github.com/nats-io/nats-server": {"cmd/deacon/devnats", "testsuite/rig"},
-	"github.com/hashicorp/hcl":       {"agent", "agent/legacy"},
-	"github.com/zclconf/go-cty":      {"agent", "agent/legacy"},
+	"github.com/hashicorp/hcl":       {"agent", "agent/legacy", "agent/chaos/drill"},
+	"github.com/zclconf/go-cty":      {"agent", "agent/legacy", "agent/chaos/drill"},
 	"github.com/spf13/cobra":         {"cmd/deacon"},
-	"github.com/google/nftables":     {"isolation/network", "testsuite/rig"},
+	// A fault does what a stranger would, past all code of ours.
+	"github.com/google/nftables": {"isolation/network", "agent/chaos", "testsuite/rig"},
 	// The agent asks it for the default route's address, once, at its start.
-	"github.com/vishvananda/netlink":    {"isolation/network", "agent", "testsuite/rig", "testsuite/bench"},
+	"github.com/vishvananda/netlink":    {"isolation/network", "agent", "agent/chaos", "testsuite/rig", "testsuite/bench"},
 	"github.com/elastic/go-seccomp-bpf": {"isolation/guard/filter"},
 	"github.com/klauspost/compress":     {"staging"},
 }

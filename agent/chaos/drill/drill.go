@@ -1,0 +1,307 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/deacon-agent/deacon/agent/chaos"
+	"github.com/deacon-agent/deacon/messaging"
+)
+
+// Drill is one run of a scenario.
+type Drill struct {
+	Scenario Scenario
+	Seed     uint64
+	Nodes    []string
+	Fleet    Fleet
+	Replay   string                           // the command that runs it again
+	Note     func(format string, args ...any) // says what goes on
+}
+
+// beginMax is how long the drill's own applications may take to run at first.
+const beginMax = 5 * time.Minute
+
+// run is a drill under way.
+type run struct {
+	*Drill
+	log     *Log
+	keeper  *keeper
+	before  map[string]chaos.Audit
+	after   map[string]chaos.Audit
+	views   chan view // the newest
+	began   time.Time
+	healed  time.Time // the faults' end
+	ended   time.Time
+	leftMsg []string // what was not well at the end
+}
+
+// Run plays the scenario and returns what came of it. An error says that it
+// could not be played; whether the nodes stood it is in the report.
+func (d *Drill) Run(ctx context.Context) (Report, error) {
+	r := &run{
+		Drill: d, log: &Log{Exits: map[string]int{}}, views: make(chan view, 1),
+		before: map[string]chaos.Audit{}, after: map[string]chaos.Audit{},
+	}
+	r.keeper = newKeeper(d, r.log)
+	for _, node := range d.Nodes {
+		if _, err := d.Fleet.Listing(ctx, node); err != nil {
+			return Report{}, fmt.Errorf("node %s: %w", node, err)
+		}
+	}
+	crashed := make(chan string, instancesMax)
+	if err := r.keeper.watch(crashed); err != nil {
+		return Report{}, err
+	}
+	looking, stopLooking := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { r.keeper.run(looking, crashed, r.see) })
+	err := r.play(ctx)
+	stopLooking()
+	work.Wait()
+	// Also after Ctrl-C: what was begun is taken back.
+	return r.report(), errors.Join(err, r.takeBack())
+}
+
+// see keeps the newest view for whoever waits for one.
+func (r *run) see(v view) {
+	select {
+	case <-r.views:
+	default:
+	}
+	r.views <- v
+}
+
+func (r *run) play(ctx context.Context) error {
+	if err := r.steady(ctx); err != nil {
+		return err
+	}
+	if err := r.audit(ctx, r.before); err != nil {
+		return err
+	}
+	acts := r.Scenario.Schedule(r.Seed, len(r.Nodes))
+	targets := r.keeper.targets.names()
+	r.Note("%d targets are asked every %s; %d faults in %s, seed %d",
+		len(targets), r.Scenario.Load.Every, len(acts), r.Scenario.Duration, r.Seed)
+	r.began = time.Now()
+	loading, stopLoad := context.WithCancel(ctx)
+	var load sync.WaitGroup
+	for i, target := range targets {
+		load.Go(func() {
+			// Spread, so that requests come evenly.
+			wait(loading, r.Scenario.Load.Every*time.Duration(i)/time.Duration(len(targets)))
+			r.Scenario.Load.ask(loading, r.keeper.targets, target, r.log)
+		})
+	}
+	r.act(ctx, acts)
+	wait(ctx, time.Until(r.began.Add(r.Scenario.Duration)))
+	r.healAll()
+	r.healed = time.Now()
+	r.Note("everything is healed; the nodes have %s to come to rest", r.Scenario.Recovery)
+	err := r.settle(ctx)
+	stopLoad()
+	load.Wait()
+	r.ended = time.Now()
+	if ctx.Err() != nil {
+		err = errors.Join(err, context.Cause(ctx))
+	}
+	return err
+}
+
+// wait returns when d is over, or ctx.
+func wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// steady returns when all that is to be asked runs and answers. A drill that
+// begins otherwise would blame its faults for what was there before.
+func (r *run) steady(ctx context.Context) error {
+	limit := r.Scenario.Recovery
+	if len(r.keeper.own) > 0 {
+		limit = beginMax
+		r.Note("starting %d instances", len(r.keeper.own))
+	}
+	why := "no node said what it runs"
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New("time is over"))
+	defer cancel()
+	for {
+		select {
+		case v := <-r.views:
+			if why = r.unsteady(v); why == "" {
+				r.keeper.choose()
+				r.log.add(func(l *Log) { l.Health, l.Beats, l.Changes, l.Begun = nil, nil, nil, nil })
+				return nil
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("drill: not begun, because before any fault %s (%w)", why, context.Cause(ctx))
+		}
+	}
+}
+
+func (r *run) unsteady(v view) string {
+	switch {
+	case len(v.missing) > 0:
+		slices.Sort(v.missing)
+		return "these don't run: " + shortList(v.missing)
+	case v.running == 0:
+		return "no instance runs that could be asked; start one, or put an application block into the scenario"
+	}
+	client := r.Scenario.Load.client()
+	var asking sync.WaitGroup
+	var mu sync.Mutex
+	var silent []string
+	for _, t := range r.keeper.targets.names() {
+		asking.Go(func() {
+			if err := r.Scenario.Load.once(client, r.keeper.targets.url(t)); err != "" {
+				mu.Lock()
+				silent = append(silent, t+" ("+err+")")
+				mu.Unlock()
+			}
+		})
+	}
+	asking.Wait()
+	if len(silent) > 0 {
+		slices.Sort(silent)
+		return "these don't answer: " + shortList(silent)
+	}
+	return ""
+}
+
+// listMax is how much of a list people are shown in a sentence.
+const listMax = 5
+
+func shortList(list []string) string {
+	if len(list) <= listMax {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:listMax], ", "), len(list)-listMax)
+}
+
+// settle waits until all is well again, for as long as the scenario allows.
+func (r *run) settle(ctx context.Context) error {
+	deadline := time.Now().Add(r.Scenario.Recovery)
+	for {
+		select {
+		case v := <-r.views:
+			r.leftMsg = r.notWell(ctx, v)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(lookEvery):
+			if r.leftMsg == nil {
+				r.leftMsg = []string{"no node said what it runs"}
+			}
+		}
+		if len(r.leftMsg) == 0 && len(r.after) == len(r.Nodes) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return nil // what is left is a finding, not an error
+		}
+	}
+}
+
+// notWell is what isn't as it was, each with its reason.
+func (r *run) notWell(ctx context.Context, v view) (left []string) {
+	if why := r.unsteady(v); why != "" {
+		left = append(left, why)
+	}
+	clear(r.after)
+	if err := r.audit(ctx, r.after); err != nil {
+		return append(left, err.Error())
+	}
+	for _, node := range r.Nodes {
+		left = append(left, compare(r.before[node], r.after[node])...)
+	}
+	return append([]string{}, left...)
+}
+
+// looseness is how many descriptors and goroutines more than before mean nothing.
+const looseness = 64
+
+// compare says what a node holds that it didn't, and what is odd about it.
+func compare(before, after chaos.Audit) (wrong []string) {
+	say := func(format string, args ...any) {
+		wrong = append(wrong, "node "+after.Node+": "+fmt.Sprintf(format, args...))
+	}
+	for _, odd := range after.Odd {
+		say("%s", odd)
+	}
+	for _, fault := range after.Faults {
+		say("%s is not healed", fault)
+	}
+	if len(after.Containers) != len(before.Containers) {
+		say("%d containers, and there were %d", len(after.Containers), len(before.Containers))
+	}
+	if after.Descriptors > before.Descriptors+looseness {
+		say("%d descriptors are open, and there were %d", after.Descriptors, before.Descriptors)
+	}
+	if after.Goroutines > before.Goroutines+looseness {
+		say("%d goroutines, and there were %d", after.Goroutines, before.Goroutines)
+	}
+	return wrong
+}
+
+func (r *run) audit(ctx context.Context, into map[string]chaos.Audit) error {
+	for _, node := range r.Nodes {
+		var a chaos.Audit
+		if err := r.Fleet.ask(ctx, address{node, chaos.VerbAudit}, struct{}{}, &a); err != nil {
+			return fmt.Errorf("node %s can't be audited: %w", node, err)
+		}
+		into[node] = a
+	}
+	return nil
+}
+
+// takeBack stops the drill's own applications.
+func (r *run) takeBack() error {
+	if len(r.keeper.own) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), r.Scenario.Recovery+beginMax)
+	defer cancel()
+	r.healAll()
+	for {
+		lists, err := r.Fleet.instances(ctx)
+		if err != nil {
+			return err
+		}
+		live := map[string]bool{}
+		for _, list := range lists {
+			for _, row := range list.Instances {
+				if r.keeper.isOwn(row.Application) && row.State != messaging.Crashed && row.State != messaging.Stopped {
+					live[row.Application] = true
+				}
+			}
+		}
+		if len(live) == 0 && len(lists) > 0 {
+			return nil
+		}
+		for application := range live {
+			if err := r.keeper.stop(ctx, messaging.Filter{Application: application}); err != nil {
+				return err
+			}
+		}
+		if wait(ctx, lookEvery); ctx.Err() != nil {
+			return errors.New("drill: its own applications could not be stopped; deacon ps shows them")
+		}
+	}
+}
+
+func (k *keeper) isOwn(application string) bool {
+	for _, own := range k.own {
+		if own.start.Application == application {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,61 @@
+package drill
+
+import (
+	"time"
+
+	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/messaging/dea"
+)
+
+// watch writes down what nodes tell, and hands on which targets crashed.
+func (k *keeper) watch(crashed chan<- string) error {
+	take := func(subject string, body []byte) {
+		event, err := dea.DecodeEvent(subject, body)
+		if err != nil {
+			return // anybody may publish anything
+		}
+		if t := k.write(event); t != "" {
+			select {
+			case crashed <- t:
+			default: // a later look finds it too
+			}
+		}
+	}
+	for _, subject := range []string{
+		dea.SubjectHeartbeat, dea.SubjectInstance, dea.SubjectExited, dea.SubjectStarted, dea.SubjectActor,
+	} {
+		if err := k.fleet.Client.Subscribe(subject, take); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes an event down; where it is a crash, it returns whose.
+func (k *keeper) write(event messaging.Event) (crashed string) {
+	k.log.add(func(l *Log) {
+		now := time.Now()
+		switch e := event.(type) {
+		case messaging.Beat:
+			l.Beats = append(l.Beats, Beat{now, e.NodeID, len(e.Instances)})
+		case messaging.NodeStarted:
+			l.Begun = append(l.Begun, Beat{At: now, Node: e.Node.ID})
+		case messaging.ActorGaveUp:
+			if k.nodes[e.NodeID] {
+				l.GaveUp = append(l.GaveUp, Change{At: now, Target: e.Actor, To: e.NodeID, Words: e.Reason})
+			}
+		case messaging.InstanceExited:
+			l.Exits[e.Instance]++
+			crashed = k.targetOf(e.Application, e.Index)
+		case messaging.InstanceChanged:
+			if !k.nodes[e.NodeID] {
+				return
+			}
+			l.Changes = append(l.Changes, Change{
+				At: now, Target: k.targetOf(e.Application, e.Index), Instance: e.Instance, To: string(e.To), Words: e.Description,
+			})
+		default: // of no concern
+		}
+	})
+	return crashed
+}

@@ -1,0 +1,89 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var groupRemoved = Fault{
+	Name: "group-removed", Harm: One, Shows: 25 * time.Second,
+	Does:      "the jobs of one container are moved out of its cgroups, and those are removed, as `cgdelete` would",
+	Heals:     "the node notices, and ends the instance with the reason; its controller starts another",
+	Available: always,
+	Inject: func(ctx context.Context, n *Node, o Order) (Injection, error) {
+		status, err := n.victim(ctx, o)
+		if err != nil {
+			return Injection{}, err
+		}
+		folders, err := n.groups(slotOf(status))
+		if err == nil && len(folders) == 0 {
+			err = errors.New("the container has no groups")
+		}
+		if err != nil {
+			return Injection{}, err
+		}
+		for _, folder := range folders {
+			if err := dissolve(folder); err != nil {
+				return Injection{}, err
+			}
+		}
+		return Injection{Victim: victimOf(status), Note: fmt.Sprintf("%d groups", len(folders))}, nil
+	},
+}
+
+// dissolveRounds is how often processes are moved that were born meanwhile.
+const dissolveRounds = 10
+
+// dissolve moves everybody in a group and below it to the group above, and
+// removes it.
+func dissolve(folder string) error {
+	var all []string
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			all = append(all, path)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.Reverse(all) // what is inside first
+	above := filepath.Dir(folder)
+	for _, group := range all {
+		for range dissolveRounds {
+			if err = moveAll(group, above); err != nil {
+				return err
+			}
+			if err = unix.Rmdir(group); !errors.Is(err, unix.EBUSY) {
+				break
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("remove group %s: %w", group, err)
+		}
+	}
+	return nil
+}
+
+func moveAll(from, to string) error {
+	pids, err := members(from)
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		err := os.WriteFile(filepath.Join(to, "cgroup.procs"), strconv.AppendInt(nil, int64(pid), 10), 0)
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("move process %d: %w", pid, err)
+		}
+	}
+	return nil
+}

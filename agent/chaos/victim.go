@@ -1,0 +1,112 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/isolation/slot"
+)
+
+// errNobody says that there is nothing to harm.
+var errNobody = errors.New("no instance of an application runs on this node")
+
+func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
+
+// victim is the container of the instance that an order names, or one drawn
+// from those that live.
+func (n *Node) victim(ctx context.Context, o Order) (isolation.Status, error) {
+	specs, err := n.Kernel.Containers(ctx)
+	if err != nil {
+		return isolation.Status{}, err
+	}
+	specs = slices.DeleteFunc(specs, func(s isolation.Spec) bool {
+		return s.Owner != isolation.OwnerInstance || o.Instance != "" && s.Tenant != o.Instance
+	})
+	slices.SortFunc(specs, func(a, b isolation.Spec) int { return strings.Compare(a.ID, b.ID) })
+	random(o.Seed).Shuffle(len(specs), func(i, j int) { specs[i], specs[j] = specs[j], specs[i] })
+	for _, spec := range specs {
+		status, err := n.Kernel.Adopt(ctx, spec.ID) // one that is held already is only looked at
+		if err == nil && len(status.Jobs) > 0 {
+			return status, nil
+		}
+	}
+	if o.Instance != "" {
+		return isolation.Status{}, fmt.Errorf("no container of the instance %s lives on this node", o.Instance)
+	}
+	return isolation.Status{}, errNobody
+}
+
+func victimOf(s isolation.Status) Victim {
+	return Victim{Container: s.Spec.ID, Instance: s.Spec.Tenant}
+}
+
+func slotOf(s isolation.Status) slot.Slot {
+	return slot.Slot{Number: s.Spec.Slot, Epoch: s.Spec.Epoch}
+}
+
+// kill ends a process of this node's. The groups that it is in are what proves
+// that it is one: a number alone may have become somebody else's meanwhile.
+func (n *Node) kill(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("find process %d: %w", pid, err)
+	}
+	defer unix.Close(fd)
+	groups, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
+	if err != nil {
+		return fmt.Errorf("find process %d: %w", pid, err)
+	}
+	if !strings.Contains(string(groups), "/"+n.Plan.Group()+"/") {
+		return fmt.Errorf("process %d is none of this node's", pid)
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+		return fmt.Errorf("kill process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// groups are the folders of a container in every hierarchy, each once.
+func (n *Node) groups(s slot.Slot) (folders []string, err error) {
+	name := filepath.Join(n.Plan.Group(), n.Plan.Cgroup(s))
+	for _, pattern := range []string{"/sys/fs/cgroup/" + name, "/sys/fs/cgroup/*/" + name} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, folder := range found {
+			if folder, err = filepath.EvalSymlinks(folder); err != nil { // cpu is a link to cpu,cpuacct
+				return nil, err
+			}
+			if !slices.Contains(folders, folder) {
+				folders = append(folders, folder)
+			}
+		}
+	}
+	return folders, nil
+}
+
+// members are the processes of a group.
+func members(folder string) (pids []int, err error) {
+	body, err := os.ReadFile(filepath.Join(folder, "cgroup.procs"))
+	if err != nil {
+		return nil, err
+	}
+	for field := range strings.FieldsSeq(string(body)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}

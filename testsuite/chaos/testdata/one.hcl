@@ -1,0 +1,2 @@
+duration = "5s"
+fault "init-killed" { at = "1s" }

@@ -3,7 +3,7 @@
 
 PROGRAMS = ./cmd/deacon ./cmd/deacon-init ./examples/demo ./testsuite/leftovers
 
-.PHONY: build droplets demo test test-root guest check bench fuzz fmt setup
+.PHONY: build droplets demo test test-root guest check bench fuzz fmt setup sweep
 
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -ldflags "-s -w" -o bin/ $(PROGRAMS)
@@ -19,6 +19,12 @@ demo: setup droplets
 # packages run side by side.
 test: setup build
 	DEACON_BIN=$(CURDIR)/bin go test -p 2 -timeout 12m ./...
+
+# A kill at every step of every operation, on both sides of the call (nightly);
+# make test does a slice of it: make sweep SEED=7 TIMES=3
+sweep: setup build
+	DEACON_BIN=$(CURDIR)/bin go test ./testsuite/chaos/sweep -count 1 -timeout 4h -v \
+		-sweep.kills=0 -sweep.times=$(or $(TIMES),5) $(if $(SEED),-sweep.seed=$(SEED))
 
 # Only the tests that touch the kernel.
 test-root: setup build

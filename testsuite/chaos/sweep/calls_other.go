@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package sweep
+
+func legacyStep(call) (string, bool) { return "", false }

@@ -1,0 +1,429 @@
+package sweep
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// TracerEnv has a process play the tracer. It is one of its own because the
+// kernel tells a tracer of its own children's ends, and not who else waits for
+// them.
+const TracerEnv = "DEACON_SWEEP_TRACER"
+
+// Target is a process to be killed at one of its steps.
+type Target struct {
+	Role string `json:"role"` // agent, launcher, init
+	PID  int    `json:"pid"`
+	// Parent, where PID is 0: the target is the next process that this one bears.
+	Parent int  `json:"parent,omitempty"`
+	N      int  `json:"n"`     // which step, from 1; 0: none, they are counted
+	After  bool `json:"after"` // killed once the call was executed; else it is not
+}
+
+// Traced is what became of a Target.
+type Traced struct {
+	Role   string `json:"role"`
+	Steps  int    `json:"steps"`            // how many there were until its end or the tracing's
+	Killed string `json:"killed,omitempty"` // the call at which it was
+}
+
+// order is what the tracer is told: whom to trace, or, without any, to stop.
+type order struct {
+	Targets []Target `json:"targets"`
+}
+
+// answer tells that all are traced, and at the end what became of them.
+type answer struct {
+	Attached bool     `json:"attached,omitempty"`
+	Error    string   `json:"error,omitempty"`
+	Traced   []Traced `json:"traced,omitempty"`
+}
+
+// PlayTracer serves orders until its input ends.
+func PlayTracer(in io.Reader, out io.Writer) error {
+	runtime.LockOSThread() // the kernel knows tracers by their threads
+	orders := make(chan order)
+	var now poked
+	go func() {
+		defer close(orders)
+		lines := bufio.NewScanner(in)
+		for lines.Scan() {
+			var o order
+			if json.Unmarshal(lines.Bytes(), &o) != nil {
+				return
+			}
+			if len(o.Targets) == 0 {
+				now.stop()
+			} else {
+				orders <- o
+			}
+		}
+	}()
+	say := json.NewEncoder(out)
+	for o := range orders {
+		t := &tracing{threads: map[int]*thread{}, poked: &now}
+		now.reset()
+		err := t.attach(o.Targets)
+		if err == nil {
+			if err = say.Encode(answer{Attached: true}); err != nil {
+				return err
+			}
+			err = t.run()
+		} else {
+			now.stop() // what was attached has to be let go of
+			err = errors.Join(err, t.run())
+		}
+		a := answer{Traced: t.results()}
+		if err != nil {
+			a.Error = err.Error()
+		}
+		if err := say.Encode(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// poked wakes a tracer that waits for the kernel's word: by a signal to a process
+// that it traces, of which it is told first.
+type poked struct {
+	mu      sync.Mutex
+	pids    []int
+	stopped atomic.Bool
+}
+
+func (p *poked) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pids = nil
+	p.stopped.Store(false)
+}
+
+func (p *poked) add(pid int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pids = append(p.pids, pid)
+}
+
+// stop sends what a Go program takes for its own scheduler's.
+func (p *poked) stop() {
+	p.stopped.Store(true)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pid := range p.pids {
+		unix.Tgkill(pid, pid, unix.SIGURG)
+	}
+}
+
+// victim is a process that is traced, as a target or because it bears one.
+type victim struct {
+	target *Target // nil: it only bears
+	pid    int
+	steps  int
+	killed string
+}
+
+// thread is one of a victim's.
+type thread struct {
+	victim *victim
+	doomed string // the call under way is the last: it is named here
+}
+
+// tracing is one order being carried out.
+type tracing struct {
+	threads map[int]*thread
+	victims []*victim
+	poked   *poked
+	letting bool // everybody is being let go of
+}
+
+const (
+	follow  = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE
+	bearing = follow | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK
+)
+
+func (t *tracing) attach(targets []Target) error {
+	for _, target := range targets {
+		v := &victim{target: &target, pid: target.PID}
+		options := follow
+		if target.PID == 0 {
+			t.victims = append(t.victims, v) // it is born later
+			if t.of(target.Parent) != nil {
+				continue // a target itself, and followed (below)
+			}
+			v, options = &victim{pid: target.Parent}, bearing
+		}
+		for _, other := range targets {
+			if other.PID == 0 && other.Parent == target.PID {
+				options = bearing
+			}
+		}
+		t.victims = append(t.victims, v)
+		if err := t.seize(v, options); err != nil {
+			return err
+		}
+		t.poked.add(v.pid)
+	}
+	return nil
+}
+
+func (t *tracing) of(pid int) *victim {
+	for _, v := range t.victims {
+		if v.pid == pid {
+			return v
+		}
+	}
+	return nil
+}
+
+// seize takes every thread of a process, those too that begin meanwhile.
+func (t *tracing) seize(v *victim, options int) error {
+	for found := true; found; {
+		found = false
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", v.pid))
+		if err != nil || len(tasks) == 0 {
+			return fmt.Errorf("sweep: process %d is gone", v.pid)
+		}
+		for _, task := range tasks {
+			tid, _ := strconv.Atoi(filepath.Base(task))
+			if t.threads[tid] != nil {
+				continue
+			}
+			err := ptrace(unix.PTRACE_SEIZE, tid, uintptr(options))
+			if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EPERM) && followed(task) {
+				continue // gone, or begun by one that is followed
+			}
+			if err != nil {
+				return fmt.Errorf("sweep: seize thread %d of %d: %w", tid, v.pid, err)
+			}
+			found = true
+			t.threads[tid] = &thread{victim: v}
+			if err := ptrace(unix.PTRACE_INTERRUPT, tid, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("sweep: interrupt thread %d: %w", tid, err)
+			}
+		}
+	}
+	return t.settle(v)
+}
+
+// settle waits until the threads of a process have all stopped once and go on
+// from call to call: a call made before that would not be counted.
+func (t *tracing) settle(v *victim) error {
+	waiting := map[int]bool{}
+	for tid, th := range t.threads {
+		waiting[tid] = th.victim == v
+	}
+	for tid, wait := range waiting {
+		for wait && t.threads[tid] != nil {
+			var status unix.WaitStatus
+			_, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, nil)
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				delete(t.threads, tid)
+				break
+			}
+			if err == nil {
+				wait = !status.Stopped() || int(status)>>16 != unix.PTRACE_EVENT_STOP
+				t.heard(tid, status)
+			}
+		}
+	}
+	return nil
+}
+
+// followed says whether a thread has us for its tracer already.
+func followed(task string) bool {
+	status, _ := os.ReadFile(task + "/status")
+	return strings.Contains(string(status), fmt.Sprintf("TracerPid:\t%d\n", os.Getpid()))
+}
+
+// run goes on until every target is dead, or it is told to stop.
+func (t *tracing) run() error {
+	for len(t.threads) > 0 {
+		if !t.letting && (t.poked.stopped.Load() || t.over()) {
+			t.letAllGo()
+		}
+		var status unix.WaitStatus
+		tid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ECHILD):
+			return nil
+		case err != nil:
+			return fmt.Errorf("sweep: wait for the traced: %w", err)
+		}
+		t.heard(tid, status)
+	}
+	return nil
+}
+
+// over says whether every target was killed, as far as it is to be.
+func (t *tracing) over() bool {
+	for _, v := range t.victims {
+		if v.target != nil && v.killed == "" {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *tracing) letAllGo() {
+	t.letting = true
+	for tid := range t.threads {
+		_ = ptrace(unix.PTRACE_INTERRUPT, tid, 0) // ESRCH: it is going anyway
+	}
+}
+
+// heard takes the kernel's word on one thread and lets it go on.
+func (t *tracing) heard(tid int, status unix.WaitStatus) {
+	if !status.Stopped() {
+		delete(t.threads, tid)
+		return
+	}
+	th := t.threads[tid]
+	if th == nil {
+		th = t.born(tid)
+	}
+	event, signal := int(status)>>16, status.StopSignal()
+	switch {
+	case signal == unix.SIGTRAP|0x80:
+		t.atCall(tid, th)
+		signal = 0
+	case event == unix.PTRACE_EVENT_STOP && signal != unix.SIGTRAP:
+		_ = ptrace(unix.PTRACE_LISTEN, tid, 0) // stopped as anybody may stop it
+		return
+	case event != 0:
+		signal = 0
+	}
+	if t.letting {
+		if ptrace(unix.PTRACE_DETACH, tid, uintptr(signal)) == nil {
+			delete(t.threads, tid)
+		}
+		return
+	}
+	_ = ptrace(unix.PTRACE_SYSCALL, tid, uintptr(signal)) // ESRCH: it was killed
+}
+
+// born finds out whose a thread is that was never heard of: one more of a
+// victim's, or the first of a process that a victim bore.
+func (t *tracing) born(tid int) *thread {
+	pid := processOf(tid)
+	v := t.of(pid)
+	if v == nil {
+		v = t.awaited(parentOf(pid))
+		v.pid = pid
+		_ = ptrace(unix.PTRACE_SETOPTIONS, tid, follow) // what it bears is nobody's
+	}
+	th := &thread{victim: v}
+	t.threads[tid] = th
+	return th
+}
+
+// awaited is the target that a process was to bear; one without a target where
+// it bears another.
+func (t *tracing) awaited(parent int) *victim {
+	for _, v := range t.victims {
+		if v.pid == 0 && v.target.Parent == parent {
+			return v
+		}
+	}
+	other := &victim{}
+	t.victims = append(t.victims, other)
+	return other
+}
+
+func processOf(tid int) int { return statusField(tid, "Tgid:\t") }
+func parentOf(pid int) int  { return statusField(pid, "PPid:\t") }
+
+func statusField(tid int, field string) int {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	_, rest, _ := strings.Cut(string(status), field)
+	line, _, _ := strings.Cut(rest, "\n")
+	number, _ := strconv.Atoi(line)
+	return number
+}
+
+// callInfo is ptrace_syscall_info of linux/ptrace.h.
+type callInfo struct {
+	op     uint8
+	_      [3]uint8
+	_      uint32 // architecture
+	_, _   uint64 // instruction and stack pointers
+	number uint64 // at an entry
+	args   [6]uint64
+	_      [2]uint64
+}
+
+const (
+	getCallInfo = 0x420e // PTRACE_GET_SYSCALL_INFO
+	atEntry     = 1
+)
+
+// atCall is the beginning or the end of a call.
+func (t *tracing) atCall(tid int, th *thread) {
+	v := th.victim
+	if v.target == nil || v.killed != "" {
+		return
+	}
+	var info callInfo
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, getCallInfo, uintptr(tid), unsafe.Sizeof(info),
+		uintptr(unsafe.Pointer(&info)), 0, 0)
+	if errno != 0 {
+		return
+	}
+	if info.op != atEntry {
+		if th.doomed != "" {
+			t.kill(v, "after "+th.doomed)
+		}
+		return
+	}
+	name, counts := call{info.number, info.args}.step(v.pid)
+	if !counts {
+		return
+	}
+	v.steps++
+	switch {
+	case v.steps != v.target.N:
+	case v.target.After:
+		th.doomed = name
+	default:
+		t.kill(v, "before "+name)
+	}
+}
+
+// kill ends a victim where it stands: at the beginning of a call, the kernel
+// doesn't execute it any more.
+func (t *tracing) kill(v *victim, at string) {
+	v.killed = at
+	_ = unix.Kill(v.pid, unix.SIGKILL) // we hold one of its threads: it can't be another's
+}
+
+func (t *tracing) results() (all []Traced) {
+	for _, v := range t.victims {
+		if v.target != nil {
+			all = append(all, Traced{Role: v.target.Role, Steps: v.steps, Killed: v.killed})
+		}
+	}
+	return all
+}
+
+func ptrace(request, tid int, data uintptr) error {
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), 0, data, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

@@ -387,6 +387,22 @@ func (k *Kernel) OOMKill(id string, main bool) {
 	}
 }
 
+// Orphan is what becomes of a container that was being made when its agent was
+// killed: PID 1 finds nobody at its gate and ends.
+func (k *Kernel) Orphan() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.containers {
+		select {
+		case <-c.dead:
+		default:
+			if !c.alive {
+				close(c.dead)
+			}
+		}
+	}
+}
+
 // KillInit kills PID 1, and with it everything inside.
 func (k *Kernel) KillInit(id string) {
 	k.with(id, func(c *container) {

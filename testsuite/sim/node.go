@@ -114,7 +114,13 @@ func (n *node) id(prefix string) string {
 // changes got to the disk.
 func (n *node) kill(kept int) {
 	n.end()
+	n.die(kept)
+}
+
+// die ends what an agent has under way.
+func (n *node) die(kept int) {
 	n.loom.kill()
+	n.kernel.Orphan()
 	n.store.succeed(kept)
 }
 
@@ -124,8 +130,7 @@ func (n *node) detach() {
 	n.end()
 	for n.loom.wake(); n.loom.step(); {
 	}
-	n.loom.kill()
-	n.store.succeed(len(n.store.changes))
+	n.die(len(n.store.changes))
 }
 
 func (n *node) end() {

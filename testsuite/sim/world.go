@@ -157,8 +157,7 @@ func (w *world) step() {
 
 // died follows an agent's end by the next one's beginning.
 func (w *world) died(kept int) {
-	w.loom.kill()
-	w.store.succeed(kept)
+	w.die(kept)
 	w.clients.gone()
 	w.watch.died()
 	if w.again {

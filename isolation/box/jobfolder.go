@@ -62,23 +62,29 @@ func (f folder) openJob(job isolation.Job, owner int) (_ jobFiles, err error) {
 	return files, err
 }
 
-// claim makes the folder of a job whose number was never used.
+// claim makes the folder of a job whose number was never used. Whether it was,
+// is asked last: who forgets a job notes its number before the folder goes, so
+// a folder that could be made while that was under way is found out.
 func (f folder) claim(n uint32) error {
-	used, err := f.used(n)
-	if err != nil {
-		return err
-	}
-	if used {
-		return errUsed
-	}
 	dir := f.job(n)
-	if err = move(f.next(), dir); errors.Is(err, fs.ErrNotExist) {
+	err := move(f.next(), dir)
+	if errors.Is(err, fs.ErrNotExist) {
 		err = f.makeJob(dir)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return errUsed
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	used, err := f.used(n)
+	if err == nil && used {
+		err = errUsed
+	}
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	return nil
 }
 
 func (f folder) makeJob(dir string) error {
@@ -114,7 +120,9 @@ func lend(name string, flags int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+	// Waiting: a process that was forked while the file was emptied may have it
+	// until its exec.
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_SH); err != nil {
 		file.Close()
 		return nil, &fs.PathError{Op: "lock", Path: name, Err: err}
 	}

@@ -17,7 +17,7 @@ const shelfMax = 64
 
 // shelf keeps the folders of containers that are gone for those that come.
 // Making eight inodes for a container and removing them again was a twentieth
-// of what a start costs, under ext4 (record.Folder says why). What could be a
+// of what a start costs, under ext4 (record.Replace says why). What could be a
 // tenant's is not among what is kept: output belongs to the job's user, who can
 // do with it what he likes, so that is removed. Kept are folders, records and
 // notes of the node's own, emptied.

@@ -49,9 +49,6 @@ type (
 	containerFailed struct{ err error }
 	// containerLost says that it is gone, or can't be looked after any more.
 	containerLost struct{}
-	// containerHarmed says what somebody else took, without which it can't be
-	// kept. Its end is told by whatever it comes to.
-	containerHarmed struct{ what string }
 	// unstoppable says that PID 1 doesn't end its jobs when it is asked to.
 	unstoppable        struct{}
 	jobEnded           struct{ exit isolation.Exit }
@@ -70,7 +67,6 @@ func (containerAnew) containerFact()      {}
 func (containerActive) containerFact()    {}
 func (containerFailed) containerFact()    {}
 func (containerLost) containerFact()      {}
-func (containerHarmed) containerFact()    {}
 func (unstoppable) containerFact()        {}
 func (jobEnded) containerFact()           {}
 func (outOfMemory) containerFact()        {}

@@ -40,12 +40,9 @@ type (
 	// swept are the containers that the janitor knows of; next is told of those
 	// too that are being made, or wait for their turn.
 	swept struct {
-		known map[string]bool
-		next  func(known map[string]bool)
+		audit audit
+		next  func(audit)
 	}
-	// harmed says what somebody else took from a container that can't be kept
-	// without it.
-	harmed struct{ id, what string }
 	// hurry says that the node is shutting down: nothing waits for long any more.
 	hurry struct{}
 	// containersLeft asks to be told when no container is left.
@@ -62,7 +59,6 @@ func (prepareDue) containers()       {}
 func (foreseen) containers()         {}
 func (prepared) containers()         {}
 func (swept) containers()            {}
-func (harmed) containers()           {}
 func (hurry) containers()            {}
 func (containersLeft) containers()   {}
 
@@ -131,13 +127,9 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 		s.forsake(c, m)
 	case swept:
 		for id := range s.held {
-			m.known[id] = true
+			m.audit.known[id] = true
 		}
-		m.next(m.known)
-	case harmed:
-		if kept, ok := s.held[m.id]; ok {
-			kept.order.owner(containerHarmed{m.what})
-		}
+		m.next(m.audit)
 	case hurry:
 		for _, kept := range sorted(s.held) {
 			kept.ref.Tell(hurried{})
@@ -151,6 +143,9 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 
 // order hands an order to the container's actor, which is made where there is none.
 func (s *containers) order(c *kit.Context[containersMessage], o containerOrder) {
+	if o.goal == goalRun && false && s.w.gone.has(o.id) { // sent before its owner heard that it is no more
+		o.goal = goalKeep
+	}
 	if kept, ok := s.held[o.id]; ok {
 		s.held[o.id] = keptContainer{kept.ref, o}
 		o.owner(containerPlaced{kept.ref})
@@ -202,6 +197,7 @@ func (s *containers) prepareSoon(c *kit.Context[containersMessage]) {
 }
 
 func (s *containers) forget(c *kit.Context[containersMessage], id string) {
+	s.w.gone.add(id)
 	if kept, ok := s.held[id]; ok {
 		kit.Stop(c, kept.ref)
 		delete(s.held, id)

@@ -300,7 +300,7 @@ func (h *handle) fact(c *kit.Context[handleMessage], f containerFact) {
 		h.wasHalted(c)
 	case containerDestroyed:
 		h.gone(c)
-	case containerDone, healthy, unhealthy, containerHarmed: // the end of its PID 1 is an event
+	case containerDone, healthy, unhealthy:
 	}
 }
 

@@ -38,6 +38,9 @@ type (
 	nudge struct{}
 	// announce asks a running instance to register its routes again.
 	announce struct{}
+	// harmed says what somebody else took from a container that could not be kept
+	// without it.
+	harmed struct{ container, what string }
 	// speak says that the record is on disk, and the instance may be told of.
 	speak struct{}
 )
@@ -54,6 +57,7 @@ func (measured) instance()      {}
 func (nudge) instance()         {}
 func (announce) instance()      {}
 func (speak) instance()         {}
+func (harmed) instance()        {}
 
 // instance is one application instance: the DEA's state machine. All that it
 // must not forget is in its record; everything else it asks for again.
@@ -149,6 +153,9 @@ func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) e
 		i.announce()
 	case speak:
 		i.speak()
+	case harmed:
+		i.say("Instance (index %d) can't be kept, somebody else on the machine has harmed it: %s",
+			i.record.Start.Index, m.what)
 	}
 	return nil
 }
@@ -175,9 +182,6 @@ func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 		i.unfit(c, f.err)
 	case containerLost:
 		i.input(c, inLost, ending{status: -1, words: unknownEnd})
-	case containerHarmed:
-		i.say("Instance (index %d) can't be kept, somebody else on the machine has harmed it: %s",
-			i.record.Start.Index, f.what)
 	case jobEnded:
 		i.ended(c, f.exit)
 	case outOfMemory:

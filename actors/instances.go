@@ -67,6 +67,7 @@ func (instanceForsook) instances() {}
 func (stopAll) instances()         {}
 func (kept) instances()            {}
 func (tailed) instances()          {}
+func (harmed) instances()          {}
 
 // instances supervises every application instance and speaks for all of them.
 // What it says comes from the store; itself it knows addresses only.
@@ -138,6 +139,8 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 		s.kept(c, m)
 	case tailed:
 		s.tailed(c, m)
+	case harmed:
+		s.harmed(m)
 	}
 	return nil
 }
@@ -243,6 +246,15 @@ func (s *instances) exitTold(id string) {
 func (s *instances) forgetWhenLeaving(c *kit.Context[instancesMessage], id string) {
 	if r, ok := s.w.Store.Get(id); s.none != nil && ok && r.State == messaging.Crashed {
 		s.forget(c, id)
+	}
+}
+
+// harmed hands an instance what was found of its container, which may be gone by now.
+func (s *instances) harmed(m harmed) {
+	for _, r := range s.w.Store.All() {
+		if ref, held := s.held[r.Instance]; held && r.Placement.Container == m.container {
+			ref.Tell(m)
+		}
 	}
 }
 
@@ -379,7 +391,10 @@ func (s *instances) bury(c *kit.Context[instancesMessage], r Record) {
 	switch from {
 	case messaging.Crashed:
 		return
-	case messaging.Stopping, messaging.Stopped:
+	case messaging.Stopped: // that was told
+		s.w.Store.Remove(r.Instance)
+		return
+	case messaging.Stopping:
 		r.State, r.Since = messaging.Stopped, c.Now()
 		s.w.Store.Remove(r.Instance)
 		s.w.tell(r.changed(s.w.Node, from))

@@ -27,7 +27,7 @@ func (j *janitor) report(c *kit.Context[janitorMessage], m audited) {
 		}
 		c.Log().Error("somebody else took what a container can't be without", "container", whose, "what", f.What,
 			"remedy", f.Remedy)
-		j.parts.containers.Tell(harmed{f.Container, f.What})
+		j.parts.instances.Tell(harmed{f.Container, f.What})
 	}
 	j.said = said
 }

@@ -59,6 +59,7 @@ type Box struct {
 	turns turns
 
 	spares spares
+	audits atomic.Uint32
 
 	mu   sync.Mutex
 	live map[string]*container

@@ -65,6 +65,8 @@ type Group interface {
 	InitJoin() (Join, error)
 	// JobJoin is how a job gets inside.
 	JobJoin() (Join, error)
+	// Stands says whether all of them are there.
+	Stands() bool
 	// OOMCounter is the file that PID 1 reads the kernel's count of kills from.
 	OOMCounter() (*os.File, error)
 	// Usage reads the kernel's counters.

@@ -69,3 +69,9 @@ func exists(dir, file string) bool {
 	_, err := os.Stat(filepath.Join(dir, file))
 	return err == nil
 }
+
+// gone says that there is no such group, which costs less than to read one.
+func gone(dir string) bool {
+	var stat unix.Stat_t
+	return errors.Is(unix.Stat(dir, &stat), unix.ENOENT)
+}

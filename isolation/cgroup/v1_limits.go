@@ -11,6 +11,15 @@ import (
 
 func (g *v1Group) cpuDir() string { return filepath.Join(g.driver.cpu, g.name) }
 
+func (g *v1Group) Stands() bool {
+	for _, tree := range g.driver.trees {
+		if gone(filepath.Join(tree, g.name)) {
+			return false
+		}
+	}
+	return true
+}
+
 func (g *v1Group) Limit(change isolation.LimitChange) (err error) {
 	var undo isolation.Undo
 	defer undo.OnError(&err)

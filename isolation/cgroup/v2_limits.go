@@ -22,6 +22,8 @@ const (
 	weightDefault = 100
 )
 
+func (g *v2Group) Stands() bool { return !gone(g.jobs()) }
+
 func (g *v2Group) Limit(change isolation.LimitChange) (err error) {
 	var undo isolation.Undo
 	defer undo.OnError(&err)

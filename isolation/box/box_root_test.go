@@ -242,13 +242,13 @@ func TestTermThenKill(t *testing.T) {
 	defer m.end(b)
 	polite, stubborn := m.spec(0), m.spec(1)
 	for spec, line := range map[*isolation.Spec]string{
-		&polite: "sleep 300", &stubborn: "trap '' TERM; (trap '' TERM; sleep 300) & while :; do sleep 300; done",
+		&polite: "sleep 300", &stubborn: "trap '' TERM; (trap '' TERM; sleep 300) & echo set; while :; do sleep 300; done",
 	} {
 		if _, err := b.Create(t.Context(), *spec, shell(1, line)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(100 * time.Millisecond) // the traps are set by then
+	wait(t, "the traps", func() bool { return b.text(stubborn.ID, 1, stdoutFile) == "set\n" })
 
 	begun := time.Now()
 	if err := b.Stop(t.Context(), polite.ID, 10*time.Second); err != nil || time.Since(begun) > time.Second {

@@ -143,7 +143,7 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 
 // order hands an order to the container's actor, which is made where there is none.
 func (s *containers) order(c *kit.Context[containersMessage], o containerOrder) {
-	if o.goal == goalRun && false && s.w.gone.has(o.id) { // sent before its owner heard that it is no more
+	if o.goal == goalRun && s.w.gone.has(o.id) { // sent before its owner heard that it is no more
 		o.goal = goalKeep
 	}
 	if kept, ok := s.held[o.id]; ok {

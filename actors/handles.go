@@ -50,7 +50,7 @@ type (
 	// wardenSwept is what the janitor and the containers know of.
 	wardenSwept struct {
 		specs []isolation.Spec
-		known map[string]bool
+		audit audit
 	}
 	// graceOver says that a container's last client left a grace time ago.
 	graceOver struct {
@@ -235,9 +235,9 @@ func (s *handles) sweep(c *kit.Context[handlesMessage], m wardenSwept) {
 	}
 	s.lost = lost
 	for id := range s.held {
-		m.known[id] = true
+		m.audit.known[id] = true
 	}
-	s.parts.audit(m.known)
+	s.parts.audit(m.audit)
 }
 
 func (s *handles) remove(id string) {

@@ -81,7 +81,7 @@ func (j *janitor) Receive(c *kit.Context[janitorMessage], m janitorMessage) erro
 			c.Log().Warn("containers can't be listed; the next sweep tries again", "error", m.err)
 			return nil
 		}
-		j.sweep(m.specs)
+		j.sweep(m.specs, j.w.promises.Load())
 	case auditDue:
 		kit.Pipe(c, "audit", j.w.Kernel.Audit,
 			func(f []isolation.Finding, err error) janitorMessage { return audited{f, err} })
@@ -95,7 +95,7 @@ func (j *janitor) Receive(c *kit.Context[janitorMessage], m janitorMessage) erro
 	return nil
 }
 
-func (j *janitor) sweep(specs []isolation.Spec) {
+func (j *janitor) sweep(specs []isolation.Spec, asOf uint64) {
 	known := map[string]bool{}
 	for _, r := range j.w.Store.All() {
 		if r.State != messaging.Crashed { // nobody wants a crashed instance's container
@@ -117,9 +117,9 @@ func (j *janitor) sweep(specs []isolation.Spec) {
 	parts := j.parts
 	audited := parts.audit
 	if !parts.handles.IsZero() {
-		audited = func(known map[string]bool) { parts.handles.Tell(wardenSwept{specs, known}) }
+		audited = func(a audit) { parts.handles.Tell(wardenSwept{specs, a}) }
 	}
-	parts.containers.Tell(swept{known, audited})
+	parts.containers.Tell(swept{audit{known, asOf}, audited})
 }
 
 // reclaim destroys a container that nobody wants.

@@ -44,13 +44,20 @@ type (
 // audit says which containers exist or are wanted; a promise to any other was
 // forgotten by somebody, if it is there at two audits, and so was its place in
 // the network.
-type audit struct{ known map[string]bool }
+type audit struct {
+	known map[string]bool
+	asOf  uint64 // of what was promised later it knows nothing
+}
 
 // audit has both audited.
-func (p parts) audit(known map[string]bool) {
-	p.ledger.Tell(audit{known})
-	p.networks.Tell(audit{known})
+func (p parts) audit(a audit) {
+	p.ledger.Tell(a)
+	p.networks.Tell(a)
 }
+
+// forgotten says that nobody knows of a container that was promised room with a
+// number that the audit can tell of.
+func (a audit) forgotten(id string, number uint64) bool { return number <= a.asOf && !a.known[id] }
 
 // foresee asks which slots will be the next to be promised.
 type foresee struct {
@@ -107,7 +114,7 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 		delete(l.cooling, m.container)
 		l.w.book.free(m.container)
 	case audit:
-		l.audit(c, m.known)
+		l.audit(c, m)
 	case foresee:
 		m.from.Tell(foreseen{l.w.book.slots.Next(m.count)})
 	case offer:
@@ -120,7 +127,7 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 }
 
 func (l *ledger) reserve(c *kit.Context[ledgerMessage], m reserve) {
-	m.demand.now = c.Now()
+	m.demand.now, m.demand.number = c.Now(), l.w.promises.Add(1)
 	p, err := l.w.book.reserve(m.demand)
 	if err != nil {
 		c.Log().Warn("no room for a container", "application", m.demand.application,
@@ -129,11 +136,11 @@ func (l *ledger) reserve(c *kit.Context[ledgerMessage], m reserve) {
 	m.answer(p, err)
 }
 
-func (l *ledger) audit(c *kit.Context[ledgerMessage], known map[string]bool) {
+func (l *ledger) audit(c *kit.Context[ledgerMessage], m audit) {
 	suspect := map[string]bool{}
-	for id := range sorted(l.w.book.entries) {
+	for id, e := range sorted(l.w.book.entries) {
 		switch {
-		case known[id], l.cooling[id]:
+		case !m.forgotten(id, e.number), l.cooling[id]:
 		case l.suspect[id]:
 			c.Log().Warn("a promise without a container is taken back", "container", id)
 			l.w.book.free(id)

@@ -31,6 +31,7 @@ type entry struct {
 	disk        int64
 	application string
 	ports       []uint16 // beside the placement's
+	number      uint64   // of the promise; 0: a former agent's
 }
 
 // Capacity is what a node has to promise.
@@ -59,6 +60,7 @@ type demand struct {
 	port        bool
 	slot        *uint32 // the wanted one; nil: any
 	now         time.Time
+	number      uint64
 }
 
 // noRoomError names what there is not enough of.
@@ -97,7 +99,7 @@ func (b *book) reserve(d demand) (Placement, error) {
 		}
 		p.Port = uint16(port)
 	}
-	b.enter(&entry{placement: p, memory: d.memory, disk: d.disk, application: d.application})
+	b.enter(&entry{placement: p, memory: d.memory, disk: d.disk, application: d.application, number: d.number})
 	return p, nil
 }
 

@@ -61,6 +61,7 @@ type networks struct {
 	w         *world
 	parts     parts
 	held      map[string]kit.Ref[allocationMessage] // by container
+	numbers   map[string]uint64                     // of those, among all promises
 	ordered   map[string]bool                       // to rest
 	waiting   map[string]bool                       // rest, and are in no batch
 	gathering bool
@@ -72,7 +73,7 @@ type networks struct {
 func (w *world) networksKind(p parts) kit.Kind[networksMessage] {
 	return kit.Kind[networksMessage]{Name: "networks", Budget: w.Budget, New: func() kit.Actor[networksMessage] {
 		return &networks{
-			w: w, parts: p, held: map[string]kit.Ref[allocationMessage]{},
+			w: w, parts: p, held: map[string]kit.Ref[allocationMessage]{}, numbers: map[string]uint64{},
 			ordered: map[string]bool{}, waiting: map[string]bool{},
 		}
 	}}
@@ -86,7 +87,7 @@ func (s *networks) Receive(c *kit.Context[networksMessage], m networksMessage) e
 		s.ordered[m.place.Container] = true
 		s.hold(c, m.place).Tell(restOrdered{})
 	case audit:
-		s.audit(m.known)
+		s.audit(m)
 	case allocationUp:
 		if s.ordered[m.id] { // its predecessor may have been told in vain
 			s.held[m.id].Tell(restOrdered{})
@@ -112,10 +113,10 @@ func (s *networks) Receive(c *kit.Context[networksMessage], m networksMessage) e
 
 // audit has a place rest whose container nobody knows of: whoever was to say so
 // was restarted.
-func (s *networks) audit(known map[string]bool) {
+func (s *networks) audit(m audit) {
 	suspect := map[string]bool{}
 	for id, ref := range sorted(s.held) {
-		if known[id] || s.ordered[id] {
+		if !m.forgotten(id, s.numbers[id]) || s.ordered[id] {
 			continue
 		}
 		suspect[id] = true
@@ -135,7 +136,7 @@ func (s *networks) hold(c *kit.Context[networksMessage], p Placement) kit.Ref[al
 	ref := kit.Spawn(c, p.Container, kind, func(name string, reason error) networksMessage {
 		return allocationForsook{name, reason}
 	})
-	s.held[p.Container] = ref
+	s.held[p.Container], s.numbers[p.Container] = ref, s.w.promises.Add(1)
 	return ref
 }
 
@@ -207,6 +208,7 @@ func (s *networks) forget(c *kit.Context[networksMessage], id string) {
 	if ref, ok := s.held[id]; ok {
 		kit.Stop(c, ref)
 		delete(s.held, id)
+		delete(s.numbers, id)
 		delete(s.ordered, id)
 	}
 	s.tellNone()
@@ -217,6 +219,7 @@ func (s *networks) forget(c *kit.Context[networksMessage], id string) {
 func (s *networks) forsake(c *kit.Context[networksMessage], m allocationForsook) {
 	path := c.Self().Path() + "/" + m.id
 	delete(s.held, m.id)
+	delete(s.numbers, m.id)
 	delete(s.ordered, m.id)
 	s.w.tell(messaging.ActorGaveUp{NodeID: s.w.Node.ID, Actor: path, Reason: m.reason.Error(), At: c.Now()})
 	s.tellNone()

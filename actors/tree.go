@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -77,7 +78,8 @@ type Options struct {
 }
 
 // world is what every actor of one tree shares. Nothing in it changes after the
-// root came up, but for the book, which is the ledger's alone, and the copies.
+// root came up, but for the book, which is the ledger's alone, what is gone, and
+// what is counted.
 type world struct {
 	Options
 	book      *book
@@ -85,6 +87,8 @@ type world struct {
 	tell      func(messaging.Event) // by way of the root
 	settled   func()
 	copies    chan struct{} // as many are in it as are under way
+	gone      *gone         // the containers' alone
+	promises  atomic.Uint64 // made so far: what is asked of the past knows none of the later ones
 }
 
 // Tree is the node's actors.
@@ -105,7 +109,7 @@ func New(o Options) *Tree {
 	t := &Tree{
 		w: &world{
 			Options: o, book: newBook(o.Capacity), recovered: map[string]bool{},
-			copies: make(chan struct{}, max(1, o.Settings.Copies)),
+			copies: make(chan struct{}, max(1, o.Settings.Copies)), gone: &gone{ids: map[string]bool{}},
 		},
 		ready: make(chan struct{}), failed: make(chan error, 1),
 	}

@@ -76,7 +76,7 @@ func (w *world) rest() {
 		act  func()
 		wait func() string // what for; empty: for nothing any more
 	}{
-		{"what is wanted runs", w.controller.reconcile, w.unmet},
+		{"what is wanted runs", w.insist, w.unmet},
 		{"everything is taken down", w.takeDown, w.left},
 		{"all of it can be promised again", w.fillUp, w.unfilled},
 		{"and is taken down", w.takeDown, w.left},
@@ -145,18 +145,43 @@ func (w *world) unmet() string {
 	return ""
 }
 
+// clientsMax is how many containers clients keep while applications are to run.
+const clientsMax = 3
+
+// insist has the controller see to what it wants, and room made for that.
+func (w *world) insist() {
+	w.controller.reconcile()
+	kept := 0
+	for _, spec := range w.held() {
+		if spec.Owner == isolation.OwnerWarden {
+			if kept++; kept > clientsMax {
+				w.giveUp(spec)
+			}
+		}
+	}
+}
+
+// giveUp has a client destroy a container.
+func (w *world) giveUp(spec isolation.Spec) {
+	if len(w.clients.here) == 0 {
+		w.clients.connect(false)
+	}
+	if len(w.clients.here) == 0 { // there is no door
+		return
+	}
+	name, _ := handleOf(spec)
+	w.clients.ask(w.clients.here[0], func(a messaging.Ask) messaging.Command {
+		return messaging.DestroyContainer{Ask: a, Handle: name}
+	})
+}
+
 // takeDown has everybody give up what he has.
 func (w *world) takeDown() {
 	clear(w.controller.wanted)
 	w.controller.reconcile()
-	if len(w.clients.here) == 0 {
-		w.clients.connect(false)
-	}
 	for _, spec := range w.held() {
-		if name, _ := handleOf(spec); spec.Owner == isolation.OwnerWarden {
-			w.clients.ask(w.clients.here[0], func(a messaging.Ask) messaging.Command {
-				return messaging.DestroyContainer{Ask: a, Handle: name}
-			})
+		if spec.Owner == isolation.OwnerWarden {
+			w.giveUp(spec)
 		}
 	}
 }
@@ -190,6 +215,9 @@ func (w *world) fillUp() {
 	if len(w.clients.here) == 0 {
 		w.clients.connect(false)
 	}
+	if len(w.clients.here) == 0 {
+		return
+	}
 	by := w.clients.here[0]
 	for i := range slots {
 		name, grace := fmt.Sprint("full-", i), time.Hour
@@ -207,6 +235,9 @@ func (w *world) fillUp() {
 }
 
 func (w *world) unfilled() string {
+	if w.full == nil {
+		return "nobody could ask"
+	}
 	for _, a := range w.full {
 		if len(a.answers) == 0 {
 			return describe(a.command) + " is not answered"

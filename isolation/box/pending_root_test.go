@@ -73,11 +73,11 @@ func TestALimitThatCantBeAppliedStaysPending(t *testing.T) {
 	m := newMachine(t)
 	b, _ := m.open()
 	spec := unlimited(m)
-	job := shell(1, "x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo full; sleep 300")
+	job := shell(1, "x=$(head -c 10000000 /dev/zero | tr '\\0' x); echo full; sleep 300")
 	if _, err := b.Create(t.Context(), spec, job); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); b.text(spec.ID, 1, stdoutFile) == ""; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); b.text(spec.ID, 1, stdoutFile) == ""; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the job takes no memory:", b.text(spec.ID, 1, stderrFile))
 		}

@@ -143,8 +143,9 @@ func (s *containers) Receive(c *kit.Context[containersMessage], m containersMess
 
 // order hands an order to the container's actor, which is made where there is none.
 func (s *containers) order(c *kit.Context[containersMessage], o containerOrder) {
-	if o.goal == goalRun && s.w.gone.has(o.id) { // sent before its owner heard that it is no more
-		o.goal = goalKeep
+	if o.goal != goalRemove && s.w.gone.has(o.id) { // sent before its owner heard that it is no more
+		o.owner(containerLost{})
+		o.goal = goalRemove
 	}
 	if kept, ok := s.held[o.id]; ok {
 		s.held[o.id] = keptContainer{kept.ref, o}

@@ -1,8 +1,9 @@
 package actors
 
-// gone are the containers that are no more. An order to run one, sent before its
-// owner heard of its end, must not make it a second time: its slot may be another's
-// by then. It outlives the incarnations of whoever reads it, because an order does.
+// gone are the containers that are no more. An order that was sent before its owner
+// heard of the end must not make one a second time, for its slot may be another's
+// by then, nor have somebody look after what nobody owns. It outlives the
+// incarnations of whoever reads it, because an order does.
 type gone struct {
 	ids    map[string]bool
 	oldest []string

@@ -51,3 +51,29 @@ func once(err error) func() error {
 		return failed
 	}
 }
+
+// Who looks after a container falls when all of it is dead and its last lines are
+// still being read.
+func TestAStoppedInstanceIsOverWhoeverFalls(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		arm := s.failOnce("containers", "swept")
+		s.begin()
+		s.start("app", "serve", "app.example")
+		pass(5 * time.Second)
+		s.kernel.Fault = func(call, _ string) error {
+			if call == "wait" { // its job's end is not told, and so its output doesn't end
+				time.Sleep(4 * time.Minute)
+			}
+			return nil
+		}
+		s.crash()
+		s.begin()
+		pass(time.Second)
+		s.stop("app")
+		pass(2 * time.Second)
+		s.expectState("app", messaging.Stopped)
+		arm()
+		pass(20 * time.Minute)
+		s.expectRest()
+	})
+}

@@ -140,6 +140,7 @@ func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) e
 		i.fact(c, m.fact)
 	case vanished:
 		i.held, i.placedWith = false, kit.Ref[containerMessage]{}
+		i.over = i.done // who was to say that nobody reads its files any more is gone
 		i.nudgeSoon(c)
 	case stop:
 		i.input(c, inStop, ending{})

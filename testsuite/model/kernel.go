@@ -201,6 +201,9 @@ func (k *Kernel) Adopt(ctx context.Context, id string) (isolation.Status, error)
 
 // Wait returns how the job ended.
 func (k *Kernel) Wait(ctx context.Context, id string, job uint32) (isolation.Exit, error) {
+	if err := k.fault("wait", id); err != nil {
+		return isolation.Exit{}, err
+	}
 	if _, err := k.meet(ctx, "wait", id); err != nil {
 		return isolation.Exit{}, err
 	}

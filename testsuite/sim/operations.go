@@ -135,6 +135,9 @@ func (w *world) hit(rng *rand.Rand, text string, act func(id string)) {
 func (w *world) shutDown() {
 	w.note("the agent shuts down")
 	agent := w.lives
+	for _, r := range w.store.All() { // after the goodbye nobody needs to hear of one
+		w.store.ordered[r.Instance] = true
+	}
 	gone := func(how string) {
 		if w.tree == nil || w.lives != agent {
 			return

@@ -41,8 +41,9 @@ func (r *run) inject(ctx context.Context, node string, order chaos.Order) Done {
 	if order.Fault == chaos.AgentStopped.Name {
 		return r.stopAgent(ctx, done, order)
 	}
-	was, err := r.Fleet.Listing(ctx, node)
+	was, err := r.reach(ctx, node)
 	var answer chaos.Injected
+	done.From = time.Now()
 	if err == nil {
 		err = r.Fleet.ask(ctx, address{node, chaos.VerbInject}, order, &answer)
 	}
@@ -63,6 +64,18 @@ func (r *run) inject(ctx context.Context, node string, order chaos.Order) Done {
 		done.To = r.awaitSuccessor(ctx, node, was.PID)
 	}
 	return done
+}
+
+// reach asks a node what can be done to it, and gives it time: what it was done
+// last may just be over.
+func (r *run) reach(ctx context.Context, node string) (listing chaos.Listing, err error) {
+	for deadline := time.Now().Add(r.Scenario.Recovery); ; {
+		listing, err = r.Fleet.Listing(ctx, node)
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return listing, err
+		}
+		wait(ctx, lookEvery/4)
+	}
 }
 
 // victim is the target that an instance is; the instance itself where nobody knows.
@@ -96,7 +109,7 @@ func (r *run) awaitSuccessor(ctx context.Context, node string, was int) time.Tim
 
 // stopAgent stops an agent on this machine, and continues it whatever happens.
 func (r *run) stopAgent(ctx context.Context, done Done, order chaos.Order) Done {
-	listing, err := r.Fleet.Listing(ctx, done.Node)
+	listing, err := r.reach(ctx, done.Node)
 	if err != nil {
 		done.Error = err.Error()
 		return done

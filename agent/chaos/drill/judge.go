@@ -41,7 +41,7 @@ func newJudge(log *Log, s Scenario) *judge {
 	}
 	for _, d := range log.Done {
 		fault, _ := chaos.Find(d.Fault)
-		if d.Skipped != "" {
+		if d.Skipped != "" || d.Error != "" {
 			continue
 		}
 		switch fault.Harm {
@@ -100,32 +100,60 @@ func (j *judge) findings(r *run) []Finding {
 	return all
 }
 
-// unanswered sums up requests that should have been answered, a finding for
-// each target and stretch of time.
+// stretch is a time in which a target's requests went unanswered, one after the
+// other.
+type stretch struct {
+	target   string
+	from, to time.Time
+	requests int
+	last     string // error
+}
+
+// stretchGap ends a stretch.
+const stretchGap = 5 * time.Second
+
+// unanswered sums up requests that should have been answered: a finding for each
+// time in which there were some, whosever they were.
 func (j *judge) unanswered() (all []Finding) {
-	const stretch = 5 * time.Second
+	var stretches []stretch
 	for target, requests := range j.requests {
-		var first, last *Request
-		count := 0
-		tell := func() {
-			if count > 0 {
-				all = append(all, Finding{first.From, fmt.Sprintf("%s: %d requests were not answered outside of "+
-					"any fault's window, over %s, the last with: %s", target, count, last.To.Sub(first.From).Round(time.Millisecond), last.Error)})
+		stretches = append(stretches, j.stretches(target, requests)...)
+	}
+	slices.SortFunc(stretches, func(a, b stretch) int {
+		return cmp.Or(a.from.Compare(b.from), cmp.Compare(a.target, b.target))
+	})
+	for len(stretches) > 0 {
+		first := stretches[0]
+		sum, targets, rest := first, []string{first.target}, 1
+		for ; rest < len(stretches) && stretches[rest].from.Before(sum.to); rest++ {
+			next := stretches[rest]
+			sum.requests += next.requests
+			if next.to.After(sum.to) {
+				sum.to, sum.last = next.to, next.last
 			}
-			first, count = nil, 0
+			if !slices.Contains(targets, next.target) {
+				targets = append(targets, next.target)
+			}
 		}
-		for i := range requests {
-			r := &requests[i]
-			if r.Error == "" || j.excused(target, r.From, r.To) {
-				continue
-			}
-			if first != nil && r.From.Sub(last.To) > stretch {
-				tell()
-			}
-			first, last = cmp.Or(first, r), r
-			count++
+		all = append(all, Finding{sum.from, fmt.Sprintf("%s: %d requests were not answered outside of any fault's "+
+			"window, over %s, the last with: %s", shortList(targets), sum.requests,
+			sum.to.Sub(sum.from).Round(time.Millisecond), sum.last)})
+		stretches = stretches[rest:]
+	}
+	return all
+}
+
+func (j *judge) stretches(target string, requests []Request) (all []stretch) {
+	for _, r := range requests {
+		if r.Error == "" || j.excused(target, r.From, r.To) {
+			continue
 		}
-		tell()
+		if n := len(all); n > 0 && r.From.Sub(all[n-1].to) <= stretchGap {
+			all[n-1].to, all[n-1].last = r.To, r.Error
+			all[n-1].requests++
+			continue
+		}
+		all = append(all, stretch{target, r.From, r.To, 1, r.Error})
 	}
 	return all
 }

@@ -1,12 +1,14 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -114,6 +116,8 @@ func (k *keeper) chosen(target string) (is, known bool) {
 	return k.only[target], k.only != nil
 }
 
+type rows []messaging.InstanceRow
+
 // view is what the nodes said at one look.
 type view struct {
 	answered map[string]bool
@@ -128,25 +132,44 @@ func (k *keeper) look(ctx context.Context) (view, error) {
 		return view{}, err
 	}
 	v := view{answered: map[string]bool{}}
-	live, running := map[string][]messaging.InstanceRow{}, map[string]bool{}
-	for _, list := range lists {
-		v.answered[list.NodeID] = true
-		for _, row := range list.Instances {
-			k.learn(row.Application, row.Name)
-			t := k.targetOf(row.Application, row.Index)
-			if row.State == messaging.Crashed || row.State == messaging.Stopped || !k.concerns(list.NodeID, row) {
-				continue
-			}
-			live[t] = append(live[t], row)
-			if row.State == messaging.Running && !running[t] {
+	live, running := k.living(lists, v.answered), map[string]bool{}
+	for t, rows := range live {
+		for _, row := range rows {
+			if row.State == messaging.Running {
 				running[t] = true
 				k.targets.set(t, url(row))
+				break
 			}
 		}
 	}
 	v.running = len(running)
 	k.note(&v, running)
 	return v, k.mend(ctx, v, live)
+}
+
+// living are the instances of every target, the oldest first. An answer may have
+// come twice, and a node may answer in several parts.
+func (k *keeper) living(lists []messaging.InstancesListed, answered map[string]bool) map[string]rows {
+	live, seen := map[string]rows{}, map[string]bool{}
+	for _, list := range lists {
+		answered[list.NodeID] = true
+		for _, row := range list.Instances {
+			k.learn(row.Application, row.Name)
+			t := k.targetOf(row.Application, row.Index)
+			over := row.State == messaging.Crashed || row.State == messaging.Stopped
+			if over || seen[row.Instance] || !k.concerns(list.NodeID, row) {
+				continue
+			}
+			seen[row.Instance] = true
+			live[t] = append(live[t], row)
+		}
+	}
+	for _, rows := range live {
+		slices.SortFunc(rows, func(a, b messaging.InstanceRow) int {
+			return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.Instance, b.Instance))
+		})
+	}
+	return live
 }
 
 func url(row messaging.InstanceRow) string {
@@ -198,7 +221,7 @@ func (k *keeper) note(v *view, running map[string]bool) {
 }
 
 // mend starts what is missing and stops what is there twice, of its own.
-func (k *keeper) mend(ctx context.Context, v view, live map[string][]messaging.InstanceRow) error {
+func (k *keeper) mend(ctx context.Context, v view, live map[string]rows) error {
 	for t, own := range k.own {
 		switch rows := live[t]; {
 		case len(rows) == 0 && v.answered[own.node] && time.Since(own.asked) > againAfter:

@@ -121,7 +121,7 @@ func (r *reader) seed(a *hcl.Attribute, into *uint64) {
 		return
 	}
 	n, accuracy := v.AsBigFloat().Uint64()
-	if accuracy != 0 || v.AsBigFloat().Sign() < 0 {
+	if accuracy != 0 || !v.AsBigFloat().IsInt() || v.AsBigFloat().Sign() < 0 {
 		r.fault(a, "Not a seed", fmt.Sprintf("%q must be a whole number from 0 to %d.", a.Name, uint64(math.MaxUint64)))
 		return
 	}

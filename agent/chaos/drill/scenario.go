@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -97,7 +98,7 @@ func LoadScenario(path string) (Scenario, error) {
 }
 
 type scenarioFile struct {
-	Duration     *hcl.Attribute      `hcl:"duration"`
+	Duration     *hcl.Attribute      `hcl:"duration,optional"`
 	Seed         *hcl.Attribute      `hcl:"seed,optional"`
 	Recovery     *hcl.Attribute      `hcl:"recovery,optional"`
 	HeartbeatMax *hcl.Attribute      `hcl:"heartbeat_max,optional"`
@@ -116,7 +117,8 @@ type loadBlock struct {
 
 type applicationBlock struct {
 	Name      string         `hcl:"name,label"`
-	Droplet   *hcl.Attribute `hcl:"droplet"`
+	NameRange hcl.Range      `hcl:"name,label_range"`
+	Droplet   *hcl.Attribute `hcl:"droplet,optional"`
 	SHA1      *hcl.Attribute `hcl:"sha1,optional"`
 	Stack     *hcl.Attribute `hcl:"stack,optional"`
 	Command   *hcl.Attribute `hcl:"command,optional"`
@@ -153,9 +155,12 @@ func ParseScenario(name string, src []byte) (Scenario, error) {
 	r := &reader{context: functions()}
 	r.diags = gohcl.DecodeBody(file.Body, r.context, &body)
 	s := body.read(r)
-	s.Name = strings.TrimSuffix(name, ".hcl")
+	s.Name = strings.TrimSuffix(filepath.Base(name), ".hcl")
 	if r.diags.HasErrors() {
 		return Scenario{}, scenarioError(name, parser.Files(), r.diags)
+	}
+	if body.Duration == nil {
+		return Scenario{}, &ScenarioError{name, `It has no "duration". How long is it to take? duration = "5m", for instance.`}
 	}
 	if len(s.Random.Faults) == 0 && len(s.Fixed) == 0 {
 		return Scenario{}, &ScenarioError{name,
@@ -224,6 +229,9 @@ func (f *scenarioFile) read(r *reader) Scenario {
 
 func (b *applicationBlock) read(r *reader) Application {
 	a := Application{Name: b.Name, MemoryMiB: 64, DiskMiB: 128, Instances: 1}
+	if b.Droplet == nil {
+		r.say(b.NameRange, "No droplet", "An application needs droplet = \"https://…\", where the node fetches it.")
+	}
 	r.text(b.Droplet, &a.Droplet)
 	r.text(b.SHA1, &a.SHA1)
 	r.text(b.Stack, &a.Stack)
@@ -238,7 +246,8 @@ func (b *applicationBlock) read(r *reader) Application {
 
 func (b *faultBlock) order(r *reader) chaos.Order {
 	if _, known := chaos.Find(b.Name); !known {
-		r.say(b.NameRange, "No such fault", "\""+b.Name+"\" is no fault; deacon chaos list names them."+nearest(b.Name))
+		r.say(b.NameRange, "No such fault",
+			"\""+b.Name+"\" is no fault; deacon chaos list names them."+nearest(b.Name))
 	}
 	o := chaos.Order{Fault: b.Name}
 	var lasts, delay time.Duration

@@ -1,0 +1,184 @@
+package drill
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/deacon-agent/deacon/agent/chaos"
+)
+
+// history is a drill that ran for a minute in the past; every moment is given
+// in seconds after its beginning.
+type history struct {
+	*run
+	t *testing.T
+}
+
+func newHistory(t *testing.T) history {
+	began := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	return history{t: t, run: &run{
+		Drill: &Drill{Nodes: []string{"n"}, Scenario: Scenario{Recovery: 10 * time.Second, HeartbeatMax: time.Hour}},
+		log:   &Log{Exits: map[string]int{}}, began: began, ended: began.Add(time.Minute), after: map[string]chaos.Audit{},
+	}}
+}
+
+func (h history) at(second float64) time.Time {
+	return h.began.Add(time.Duration(second * float64(time.Second)))
+}
+
+// answers has a target asked every second; from lost[0] on until lost[1] nobody answers.
+func (h history) answers(target string, lost ...float64) {
+	for s := range 60 {
+		r := Request{Target: target, From: h.at(float64(s)), To: h.at(float64(s) + 0.1)}
+		if len(lost) == 2 && float64(s) >= lost[0] && float64(s) < lost[1] {
+			r.Error = "connection refused"
+		}
+		h.log.Requests = append(h.log.Requests, r)
+	}
+}
+
+func (h history) fault(name, target string, from, to float64) {
+	h.log.Done = append(h.log.Done, Done{Fault: name, Node: "n", Target: target, Instance: "i", From: h.at(from), To: h.at(to)})
+}
+
+// finds wants exactly the findings that have these texts.
+func (h history) finds(texts ...string) Report {
+	h.t.Helper()
+	report := h.report()
+	if len(report.Findings) != len(texts) || report.Passed != (len(texts) == 0) {
+		h.t.Fatalf("findings %v, want %d", report.Findings, len(texts))
+	}
+	for i, text := range texts {
+		if !strings.Contains(report.Findings[i].Text, text) {
+			h.t.Errorf("finding %q, want %q", report.Findings[i].Text, text)
+		}
+	}
+	return report
+}
+
+func TestWhereNothingIsDoneEveryRequestMustBeAnswered(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0")
+	h.finds()
+	h.answers("b/0", 20, 23)
+	report := h.finds("b/0: 3 requests were not answered")
+	if q := report.Requests; q.Answered != 117 || q.Unanswered != 3 || q.WindowAnswered+q.WindowFailed != 0 {
+		t.Errorf("%+v", q)
+	}
+}
+
+func TestAFaultExcusesItsVictimAndNobodyElse(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 20, 23)
+	h.answers("b/0", 20, 22)
+	h.fault("init-killed", "a/0", 19.5, 19.5)
+	report := h.finds("b/0: 2 requests")
+	if q := report.Requests; q.Unanswered != 2 || q.WindowFailed != 3 {
+		t.Errorf("%+v", q)
+	}
+	if row := report.Faults[0]; row.Requests != 3 || row.Back.Duration() != 2600*time.Millisecond {
+		t.Errorf("%+v", row)
+	}
+}
+
+func TestAFaultThatHarmsNobodyExcusesNothing(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 20, 21)
+	h.fault("nats-partitioned", "", 15, 25)
+	h.finds("a/0: 1 requests")
+}
+
+func TestAWindowEndsWithTheFirstAnswerAfterIt(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 20, 22)
+	h.answers("b/0", 27, 28) // answered in between
+	h.fault("table-flushed", "", 19.5, 19.5)
+	h.finds("b/0: 1 requests")
+}
+
+func TestWhoDoesNotComeBackIsAFinding(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 20, 45)
+	h.fault("init-killed", "a/0", 20, 20)
+	h.finds("a/0: 15 requests", "a/0 did not answer again within 10s after init-killed")
+}
+
+// Coming back may take as long as what keeps from it.
+func TestAFaultOnTopOfAnotherExtendsItsWindow(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 20, 38)
+	h.fault("init-killed", "a/0", 20, 20)
+	h.fault("nats-partitioned", "", 22, 35)
+	h.finds()
+}
+
+func TestACrashNeedsAFaultAndAnExit(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0")
+	h.answers("b/0")
+	h.fault("init-killed", "a/0", 20, 20)
+	crash := func(target, instance string, at float64) {
+		h.log.Changes = append(h.log.Changes, Change{At: h.at(at), Target: target, Instance: instance, To: "CRASHED", Words: "why"})
+	}
+	crash("a/0", "one", 20.05)
+	h.log.Exits["one"] = 2 // twice is not wrong
+	h.finds()
+	crash("b/0", "two", 30)
+	h.finds("b/0 crashed, and no fault was done to it: why", "b/0 crashed, and no droplet.exited told of it")
+	h.log.Ordered = []string{"two"}
+	h.log.Exits["two"] = 1
+	h.finds()
+}
+
+func TestSilenceNeedsAFault(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0")
+	h.Scenario.HeartbeatMax = 10 * time.Second
+	beat := func(at float64) { h.log.Beats = append(h.log.Beats, Beat{At: h.at(at), Node: "n"}) }
+	for _, at := range []float64{5, 14, 23, 47, 55} {
+		beat(at)
+	}
+	h.finds("node n: no heartbeat for 24s")
+	h.fault("nats-partitioned", "", 24, 36)
+	h.finds()
+}
+
+func TestWhatIsLeftAndGivenUpAreFindings(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0")
+	h.log.GaveUp = []Change{{At: h.at(3), Target: "janitor", To: "n", Words: "boom"}}
+	h.log.Done = []Done{{Fault: "disk-full", Node: "n", From: h.at(5), Error: "no"}, {Fault: "no-inodes", Node: "n", From: h.at(6), Skipped: "no"}}
+	h.leftMsg = compare(chaos.Audit{Node: "n", Containers: []string{"a"}, Descriptors: 5},
+		chaos.Audit{Node: "n", Containers: []string{"a", "b"}, Descriptors: 500, Goroutines: 500,
+			Odd: []string{"link x"}, Faults: []string{"f"}})
+	h.finds("node n gave up janitor: boom", "disk-full on node n could not be done: no", "link x", "f is not healed",
+		"2 containers, and there were 1", "500 descriptors", "500 goroutines")
+}
+
+func TestThePageStandsAlone(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 20, 23)
+	h.fault("init-killed", "a/0", 19.5, 19.5)
+	h.log.Done = append(h.log.Done, Done{Fault: "agent-killed", Node: "n", From: h.at(30), Skipped: `nobody <script>alert(1)</script>`})
+	report := h.report()
+	report.Seed, report.Scenario, report.Replay = 42, "first", "deacon chaos run first.hcl --seed 42"
+	page, err := report.Page()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(page)
+	for _, want := range []string{"Stood.", "init-killed", "deacon chaos run first.hcl --seed 42", "<polyline", "3 unanswered, 1 targets"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	for _, never := range []string{"http://", "https://", "<script", "src=", "@import", "ZgotmplZ"} {
+		if strings.Contains(text, never) {
+			t.Errorf("the page has %q", never)
+		}
+	}
+	if err := report.Save(t.TempDir()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,285 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
+)
+
+// kernel is one without containers, whose Destroy counts.
+type kernel struct {
+	*Steps
+	destroyed int
+}
+
+func (k *kernel) Containers(context.Context) ([]isolation.Spec, error) { return nil, nil }
+func (k *kernel) Destroy(context.Context, string) error                { k.destroyed++; return nil }
+func (k *kernel) Create(context.Context, isolation.Spec, *isolation.Job) (isolation.Status, error) {
+	return isolation.Status{}, errors.New("created")
+}
+
+func newService(t *testing.T) (*Service, *Node) {
+	t.Helper()
+	n := &Node{
+		ID: "n", State: t.TempDir(), Kernel: &kernel{}, Log: hclog.NewNullLogger(),
+		Panics: new(Panics), Steps: Before(&kernel{}), Line: NewLine(), Clock: new(Clock),
+	}
+	s := NewService("n", n)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, n
+}
+
+func ask[T any](t *testing.T, s *Service, verb string, question any) (answer T, code string) {
+	t.Helper()
+	body, err := json.Marshal(question)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err = s.Answer(verb, body)
+	if err != nil {
+		refused, ok := errors.AsType[*RefusedError](err)
+		if !ok {
+			t.Fatalf("an error without a code: %v", err)
+		}
+		return answer, refused.Code()
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer, ""
+}
+
+func TestANodeThatDoesNotAllowChaosRefusesEverything(t *testing.T) {
+	s := NewService("n", nil)
+	for _, verb := range append(Verbs, "other") {
+		if _, code := ask[Listing](t, s, verb, struct{}{}); code != CodeNotAllowed {
+			t.Errorf("%s: %q", verb, code)
+		}
+	}
+	_, err := s.Answer(VerbList, nil)
+	if !strings.Contains(err.Error(), "chaos { allow = true }") {
+		t.Errorf("no remedy in %q", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEveryFaultIsWhole(t *testing.T) {
+	s, _ := newService(t)
+	listing, _ := ask[Listing](t, s, VerbList, struct{}{})
+	if len(listing.Faults) != len(All())+1 || listing.PID != os.Getpid() {
+		t.Fatalf("listing %+v", listing)
+	}
+	seen := map[string]bool{}
+	for _, f := range listing.Faults {
+		if seen[f.Name] || f.Does == "" || f.Heals == "" || f.Harms == "" || f.Available == (f.Why != "") {
+			t.Errorf("%+v", f)
+		}
+		seen[f.Name] = true
+	}
+	for _, f := range All() {
+		if f.Available == nil || f.Inject == nil {
+			t.Errorf("%s can't be done", f.Name)
+		}
+	}
+}
+
+func TestWhatCantBeDoneIsRefusedWithItsCode(t *testing.T) {
+	s, _ := newService(t)
+	for want, order := range map[string]any{
+		CodeUnknown:     Order{ID: "1", Fault: "init-kiled"},
+		CodeUnavailable: Order{ID: "2", Fault: "agent-killed"}, // nobody would start it again
+		CodeFailed:      Order{ID: "3", Fault: "init-killed"},  // nobody is there
+		CodeMalformed:   Order{Fault: "steps-slow"},
+	} {
+		if _, code := ask[Injected](t, s, VerbInject, order); code != want {
+			t.Errorf("%+v: %q, want %q", order, code, want)
+		}
+	}
+	for _, body := range []string{
+		"", "[]", "{", `{"id":"1","fault":"steps-slow","typo":1}`, `{"id":"1","fault":"steps-slow","for":"1"}`,
+		`{"id":"1","fault":"steps-slow","for":"11m"}`, `{"id":"1","fault":"steps-slow","delay":"-1s"}`,
+		`{"id":"1","fault":"steps-fail","rate":1.5}`, `{"id":"1","fault":"memory-pressure","size":-1}`,
+	} {
+		_, err := s.Answer(VerbInject, []byte(body))
+		if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Code() != CodeMalformed {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+	if _, code := ask[Healed](t, s, "hael", struct{}{}); code != CodeMalformed {
+		t.Errorf("another verb: %q", code)
+	}
+}
+
+func TestAnOrderThatComesTwiceIsCarriedOutOnce(t *testing.T) {
+	s, n := newService(t)
+	order := Order{ID: "one", Fault: "steps-slow", Delay: Span(time.Millisecond)}
+	first, _ := ask[Injected](t, s, VerbInject, order)
+	n.Steps.slow(0) // as if it were over
+	again, code := ask[Injected](t, s, VerbInject, order)
+	if code != "" || first != again || n.Steps.delay != 0 {
+		t.Errorf("first %+v, again %+v (%s), delay %s", first, again, code, n.Steps.delay)
+	}
+	order.ID = "two"
+	if _, code := ask[Injected](t, s, VerbInject, order); code != CodeUnavailable {
+		t.Errorf("the same fault on top of itself: %q", code)
+	}
+}
+
+func TestAFaultIsHealedByItsTimeOrWhenTold(t *testing.T) {
+	s, n := newService(t)
+	ask[Injected](t, s, VerbInject, Order{ID: "short", Fault: "steps-slow", For: Span(time.Millisecond)})
+	for deadline := time.Now().Add(awhile); len(s.heal("none").IDs) != 0 || !idle(s); {
+		if time.Now().After(deadline) {
+			t.Fatal("it heals itself not at all")
+		}
+	}
+	ask[Injected](t, s, VerbInject, Order{ID: "long", Fault: "clock-jumped", For: Span(time.Minute), Size: 60})
+	if ahead := time.Until(n.Clock.Now()); ahead < 50*time.Second {
+		t.Errorf("the clock is %s ahead", ahead)
+	}
+	healed, _ := ask[Healed](t, s, VerbHeal, Healing{})
+	if len(healed.IDs) != 1 || healed.IDs[0] != "long" || len(healed.Errors) != 0 {
+		t.Errorf("healed %+v", healed)
+	}
+	if ahead := time.Until(n.Clock.Now()); ahead > time.Second {
+		t.Errorf("the clock is %s ahead", ahead)
+	}
+}
+
+func idle(s *Service) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.active) == 0
+}
+
+// What waits for the answer to be out must not come after its own healing.
+func TestAFaultThatIsHealedBeforeItBeganNeverBegins(t *testing.T) {
+	s, n := newService(t)
+	ask[Injected](t, s, VerbInject, Order{ID: "one", Fault: "nats-partitioned"})
+	if n.Line.now().held {
+		t.Fatal("it began before the answer was out")
+	}
+	done := s.active["one"]
+	s.heal("")
+	s.begin("one", Injection{Begin: func() { t.Error("it began") }, Heal: done.heal})
+}
+
+func TestWhatFaultsPutOnDiskGoesAtTheNextStart(t *testing.T) {
+	_, n := newService(t)
+	folder, err := n.ballast()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "full"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(n.State, "node")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Clean(n.State); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
+	}
+}
+
+// The disk of the machine is never filled.
+func TestADiskThatOthersUseIsNotFilled(t *testing.T) {
+	_, n := newService(t)
+	for _, f := range []Fault{diskFull, noInodes} {
+		if err := f.Available(n); err == nil || !strings.Contains(err.Error(), "not on a file system of its own") {
+			t.Errorf("%s: %v", f.Name, err)
+		}
+	}
+}
+
+func TestAFailedStepMayHaveBeenDone(t *testing.T) {
+	inner := &kernel{}
+	steps := Before(inner)
+	steps.fail(1, 1)
+	const tries = 100
+	for range tries {
+		if err := steps.Destroy(t.Context(), "x"); !errors.Is(err, ErrStep) {
+			t.Fatalf("error %v", err)
+		}
+	}
+	if inner.destroyed == 0 || inner.destroyed == tries {
+		t.Errorf("%d of %d were done", inner.destroyed, tries)
+	}
+	// Of a failed create nothing may be left, so it never was begun.
+	if _, err := steps.Create(t.Context(), isolation.Spec{}, nil); !errors.Is(err, ErrStep) {
+		t.Errorf("error %v", err)
+	}
+	steps.fail(0, 0)
+	if _, err := steps.Create(t.Context(), isolation.Spec{}, nil); err == nil || err.Error() != "created" {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestASlowStepEndsWithItsContext(t *testing.T) {
+	steps := Before(&kernel{})
+	steps.slow(time.Hour)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	reason := errors.New("no more")
+	cancel(reason)
+	if err := steps.Destroy(ctx, "x"); !errors.Is(err, reason) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// An actor's budget is for rare failures.
+func TestEachKindOfActorPanicsTwiceAtMost(t *testing.T) {
+	p := new(Panics)
+	strike := func(turn kit.Turn) (struck bool) {
+		defer func() { struck = recover() != nil }()
+		p.Hook(turn)
+		return false
+	}
+	count := func() map[string]int {
+		counts := map[string]int{}
+		for i := range 300 {
+			turn := kit.Turn{Kind: fmt.Sprint("kind", i%3), Path: "node/x", Message: "m"}
+			if strike(turn) {
+				counts[turn.Kind]++
+			}
+		}
+		return counts
+	}
+	if got := count(); len(got) != 0 {
+		t.Errorf("without an order: %v", got)
+	}
+	p.begin(0.5, 1)
+	if got := count(); fmt.Sprint(got) != "map[kind0:2 kind1:2 kind2:2]" {
+		t.Errorf("struck %v", got)
+	}
+	p.begin(1, 1)
+	if strike(kit.Turn{Kind: "other", Message: "Down"}) {
+		t.Error("what goes down was struck")
+	}
+	p.end()
+	if got := count(); len(got) != 0 {
+		t.Errorf("healed: %v", got)
+	}
+}

@@ -35,6 +35,12 @@ node {
   # every application and container running on. Left out: nothing.
   #on_usr2 = "detach"
 
+  # What becomes of the applications that ran when the machine ended: "start"
+  # starts them again from their droplets, "report" tells that they crashed and
+  # leaves the rest to whoever placed them here. Containers of Warden's clients
+  # are stopped in either case, and can only be destroyed.
+  on_reboot = "start"
+
   # The program that is PID 1 of every container. Left out: deacon-init beside
   # the running program.
   #init = "/usr/local/bin/deacon-init"

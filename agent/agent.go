@@ -248,24 +248,6 @@ func (a *agent) begin(ctx context.Context) error {
 	return a.offerChaos()
 }
 
-// startOver has every instance of an earlier boot of the machine begin anew:
-// of its container only the folder is left, and that goes as an orphan does.
-func (a *agent) startOver(bootID string) {
-	for _, r := range a.store.All() {
-		if r.BootID == bootID || r.State == messaging.Crashed {
-			continue
-		}
-		r.BootID = bootID
-		if r.State == messaging.Starting || r.State == messaging.Running {
-			r.State = messaging.Born
-		}
-		r.Placement = actors.Placement{Instance: r.Instance, Container: newContainerID()}
-		a.log.Info("the machine was restarted; an instance begins anew", "application", r.Start.Application,
-			"index", r.Start.Index, "instance", r.Instance)
-		a.store.Put(r)
-	}
-}
-
 func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.Options, error) {
 	cache, err := staging.Open(filepath.Join(a.state.path, "droplets"), staging.Options{AllowFiles: false})
 	if err != nil {

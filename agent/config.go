@@ -38,9 +38,19 @@ type Node struct {
 	UIDBase         uint32     // first user id of the first container
 	OnTerm          OnTerm     // what SIGTERM does
 	OnUSR2          OnTerm     // what SIGUSR2 does: Detach, or nothing where it is empty
+	OnReboot        OnReboot   // what becomes of instances whose machine was restarted
 	ShutdownTimeout time.Duration
 	Init            string // path of deacon-init; empty: beside the running program
 }
+
+// OnReboot is what becomes of what ran when the machine ended.
+type OnReboot string
+
+// To be started again, or to be told of as crashed: who placed it here decides.
+const (
+	StartAgain OnReboot = "start"
+	Report     OnReboot = "report"
+)
 
 // OnTerm is what a signal that ends the agent does to the node.
 type OnTerm string
@@ -155,7 +165,7 @@ func DefaultConfig() Config {
 	return Config{
 		Node: Node{
 			State: "/var/lib/deacon", Zone: "default", UIDBase: 1_000_000,
-			OnTerm: Detach, ShutdownTimeout: time.Minute,
+			OnTerm: Detach, OnReboot: StartAgain, ShutdownTimeout: time.Minute,
 		},
 		NATS:      NATS{Servers: []string{"nats://127.0.0.1:4222"}},
 		Resources: Resources{MemoryOvercommit: 1, DiskOvercommit: 1},

@@ -124,6 +124,7 @@ func (b *nodeBlock) read(r *attributeReader, n *Node) {
 	whole(r, b.UIDBase, &n.UIDBase, slot.UIDsPerSlot, math.MaxUint32-2*slot.UIDsPerSlot)
 	choice(r, b.OnTerm, &n.OnTerm, Detach, Shutdown)
 	b.readOnUSR2(r, n)
+	choice(r, b.OnReboot, &n.OnReboot, StartAgain, Report)
 	r.duration(b.ShutdownTimeout, &n.ShutdownTimeout, time.Second, timeoutMax)
 	r.path(b.Init, &n.Init)
 }

@@ -74,6 +74,7 @@ type nodeBlock struct {
 	UIDBase         *hcl.Attribute `hcl:"uid_base,optional"`
 	OnTerm          *hcl.Attribute `hcl:"on_term,optional"`
 	OnUSR2          *hcl.Attribute `hcl:"on_usr2,optional"`
+	OnReboot        *hcl.Attribute `hcl:"on_reboot,optional"`
 	ShutdownTimeout *hcl.Attribute `hcl:"shutdown_timeout,optional"`
 	Init            *hcl.Attribute `hcl:"init,optional"`
 }

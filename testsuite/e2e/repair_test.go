@@ -155,7 +155,7 @@ func TestWhatSomebodyElseBreaksIsMendedAndSaid(t *testing.T) {
 // Who can't be kept without what was taken is a crash, and its reason is in the
 // node's log and in the application's own output.
 func TestWhoCantBeKeptCrashesWithTheReason(t *testing.T) {
-	s := newStage(t, `intervals { advertise = "300ms" }`)
+	s := newStage(t, `intervals { advertise = "1s" }`)
 	offer := s.offer()
 	for _, harm := range []struct {
 		name, says string

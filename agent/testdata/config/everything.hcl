@@ -6,6 +6,7 @@ node {
   zone             = "z2"
   uid_base         = 2000000
   on_term          = "shutdown"
+  on_reboot        = "report"
   on_usr2          = "detach"
   shutdown_timeout = "1m30s"
   init             = "/opt/deacon-init"

@@ -33,6 +33,9 @@ type (
 	retryDue struct{}
 	// adoptDue asks a container again that could not be asked.
 	adoptDue struct{}
+	// unasked ends the wait for somebody who wants it made: as often as it was asked
+	// for by then.
+	unasked struct{ asked int }
 	// hurried says that nobody waits for long any more.
 	hurried struct{}
 	// drainOver ends the wait for output that can't be published.
@@ -67,6 +70,7 @@ func (stopEnded) container()    {}
 func (destroyEnded) container() {}
 func (retryDue) container()     {}
 func (adoptDue) container()     {}
+func (unasked) container()      {}
 func (hurried) container()      {}
 func (drainOver) container()    {}
 
@@ -84,6 +88,10 @@ const (
 	hurryDrain = 5 * time.Second
 )
 
+// unaskedNudges is how often an owner would have asked by then for a container that
+// isn't there: it has none any more.
+const unaskedNudges = 10
+
 // container is the isolated box and what runs in it. It remembers nothing that
 // the kernel could not tell its successor.
 type container struct {
@@ -97,6 +105,7 @@ type container struct {
 	deaf    bool               // PID 1 did not stop its jobs when it was asked to
 	making  context.CancelFunc // ends the making under way; nil: none is
 	turn    bool               // waiting for, or having, a turn to make
+	asked   int                // how often anybody wanted something of it
 	mute    bool               // it could not be asked: it may be there, and is not to be made
 	status  isolation.Status
 	exit    *isolation.Exit
@@ -170,6 +179,10 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 		if k.state == containerBorn && !k.busy && !k.turn {
 			k.adopt(c)
 		}
+	case unasked:
+		if k.asked == m.asked && k.state == containerBorn && !k.busy && !k.turn {
+			k.input(c, inMissing)
+		}
 	case hurried:
 		k.hurry = true
 		k.act(c)
@@ -190,6 +203,7 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 // take keeps the newest order and answers it with what is known already.
 func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
 	k.order.owner, k.order.goal, k.order.jobs = o.owner, o.goal, o.jobs
+	k.asked++
 	switch o.goal {
 	case goalRun:
 		k.order.spec, k.order.job, k.order.probe = o.spec, o.job, o.probe
@@ -413,7 +427,7 @@ func (k *container) adopted(c *kit.Context[containerMessage], m adopted) {
 	case !errors.Is(m.err, isolation.ErrUnknown):
 		k.askLater(c, m.err)
 	case k.order.goal == goalRun && k.state == containerBorn && c.Incarnation() > 1:
-		// Wait to be asked again.
+		c.After(unaskedNudges*k.w.Settings.NudgeEvery, unasked{k.asked}) // by an owner that there is
 	case k.order.goal == goalRun && k.state == containerBorn:
 		k.askTurn(c)
 	default:

@@ -171,7 +171,7 @@ func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 		}
 	case containerAnew: // the order that it was given again is enough
 	case containerActive:
-		i.held = true
+		i.held = !i.placedWith.IsZero() // else a former incarnation's order is answered: nobody is watched
 		i.input(c, inActive, ending{})
 		i.announce() // adopted: the router may not know
 		i.parent.Tell(instanceSettled{i.id})

@@ -20,6 +20,8 @@ type clients struct {
 	here []*client // oldest first
 	asks map[messaging.Ask]*asked
 	jobs []uint32 // that were started, newest last
+	// stopped are containers that something stopped, or was asked to.
+	stopped map[string]bool
 }
 
 type client struct {
@@ -34,6 +36,7 @@ type asked struct {
 	at      time.Time
 	ids     int // that were given by then
 	answers []messaging.Answer
+	stops   string // the container whose first stop it is; a second one is answered at once
 }
 
 // some is a client that is there.
@@ -63,8 +66,28 @@ func (c *clients) ask(by *client, make func(messaging.Ask) messaging.Command) *a
 		return a
 	}
 	c.w.note("client %d asks: %s", by.number, describe(command))
+	c.stopping(a)
 	c.asks[ask] = a
 	return a
+}
+
+// stopping notes which container is to stop.
+func (c *clients) stopping(a *asked) {
+	handle := ""
+	switch m := a.command.(type) {
+	case messaging.StopContainer:
+		handle = m.Handle
+	case messaging.DestroyContainer:
+		handle = m.Handle
+	default:
+		return
+	}
+	for _, r := range c.named(handle, a) {
+		if !c.stopped[r.Spec.ID] {
+			a.stops = r.Spec.ID
+		}
+		c.stopped[r.Spec.ID] = true
+	}
 }
 
 func (c *clients) leave(left *client) {
@@ -129,13 +152,8 @@ func (c *clients) done(a *asked) string {
 			}
 		}
 	case messaging.StopContainer:
-		if m.Background {
-			return ""
-		}
-		for _, r := range c.named(m.Handle, a) {
-			if len(r.Running) > 0 {
-				return fmt.Sprintf("%s is done, and in %s jobs run: %d", describe(m), r.Spec.ID, r.Running)
-			}
+		if r, ok := c.w.kernel.Look(a.stops); ok && !m.Background && len(r.Running) > 0 {
+			return fmt.Sprintf("%s is done, and in %s jobs run: %d", describe(m), r.Spec.ID, r.Running)
 		}
 	}
 	return ""

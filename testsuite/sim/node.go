@@ -120,6 +120,7 @@ func (n *node) kill(kept int) {
 // die ends what an agent has under way.
 func (n *node) die(kept int) {
 	n.loom.kill()
+	n.store.leaving = false
 	n.kernel.Orphan()
 	n.store.succeed(kept)
 }

@@ -126,6 +126,7 @@ func (w *world) hit(rng *rand.Rand, text string, act func(id string)) {
 	if len(held) > 0 {
 		id := held[rng.IntN(len(held))].ID
 		w.note(text, id)
+		w.clients.stopped[id] = true
 		act(id)
 	}
 }
@@ -135,7 +136,8 @@ func (w *world) hit(rng *rand.Rand, text string, act func(id string)) {
 func (w *world) shutDown() {
 	w.note("the agent shuts down")
 	agent := w.lives
-	for _, r := range w.store.All() { // after the goodbye nobody needs to hear of one
+	w.store.leaving = true
+	for _, r := range w.store.All() {
 		w.store.ordered[r.Instance] = true
 	}
 	gone := func(how string) {

@@ -31,6 +31,7 @@ type store struct {
 	writing     bool            // a write is to come
 	ordered     map[string]bool // instances that were to stop, as anybody ever wrote
 	everRefused bool
+	leaving     bool // of a node that said goodbye nobody needs to hear
 }
 
 type change struct {
@@ -50,7 +51,7 @@ func newStore() *store {
 // Put keeps a record.
 func (s *store) Put(r actors.Record) {
 	s.now[r.Instance] = r
-	if r.StopOrdered || r.State == messaging.Stopping || r.State == messaging.Stopped {
+	if s.leaving || r.StopOrdered || r.State == messaging.Stopping || r.State == messaging.Stopped {
 		s.ordered[r.Instance] = true
 	}
 	s.changed(change{r.Instance, &r})

@@ -39,7 +39,7 @@ func newWorld(p plan, trace *[]string, everything bool) *world {
 	}
 	w.wire = &wire{w: w, rng: rand.New(rand.NewPCG(p.seed, 3))}
 	w.controller = &controller{w: w, wanted: map[string]messaging.StartInstance{}, asked: map[string]time.Time{}}
-	w.clients = &clients{w: w, asks: map[messaging.Ask]*asked{}}
+	w.clients = &clients{w: w, asks: map[messaging.Ask]*asked{}, stopped: map[string]bool{}}
 	w.watch = newWatch(w)
 	w.node.clients, w.node.sink, w.node.hook = w.clients, w.hear, w.fail
 	w.kernel.Trouble = w.trouble

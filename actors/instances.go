@@ -322,12 +322,12 @@ func (s *instances) offer() {
 }
 
 // forgetCrashes keeps the newest crash of each application, for as long as
-// crashes are kept at all (wire/dea.md b.4).
+// crashes are kept at all (wire/dea.md b.4), and those that nobody has heard of.
 func (s *instances) forgetCrashes(c *kit.Context[instancesMessage]) {
 	newest := map[string]Record{}
 	var old []Record
 	for _, r := range s.w.Store.All() {
-		if r.State != messaging.Crashed {
+		if r.State != messaging.Crashed || r.Untold && c.Now().Sub(r.Since) <= s.w.Settings.CrashLifetime {
 			continue
 		}
 		was, ok := newest[r.Start.Application]

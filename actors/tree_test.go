@@ -388,6 +388,13 @@ func TestOnlyTheNewestCrashOfAnApplicationIsRemembered(t *testing.T) {
 			pass(time.Second)
 		}
 		pass(time.Minute)
+		if n := len(s.store.All()); n != 3 {
+			t.Errorf("%d crashes are remembered, want all of which nobody heard", n)
+		}
+		for _, e := range told[messaging.InstanceExited](s) {
+			s.tree.ExitTold(e.Instance)
+		}
+		pass(time.Minute)
 		if n := len(s.store.All()); n != 1 {
 			t.Errorf("%d crashes are remembered, want 1", n)
 		}

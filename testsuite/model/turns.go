@@ -37,14 +37,20 @@ func (k *Kernel) takeAll(ctx context.Context, ids []string) (over func(), err er
 			end()
 		}
 	}
+	all := false
+	defer func() {
+		if !all { // or whoever waits was killed
+			over()
+		}
+	}()
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
 		end, err := k.take(ctx, id)
 		if err != nil {
-			over()
 			return nil, err
 		}
 		ends = append(ends, end)
 	}
+	all = true
 	return over, nil
 }
 

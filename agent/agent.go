@@ -117,6 +117,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.defers("the state folder", func() error { a.state.close(); return nil })
+	a.note(a.state.notes)
 	config, notes, err := a.config.Resolve()
 	if err != nil {
 		return err

@@ -20,16 +20,25 @@ import (
 //
 //	lock               flock by the living agent; its content is only a courtesy
 //	node               who this node is, for good
+//	node.copy          the same, should the first be damaged
 //	containers/        isolation/box
 //	instances.journal  what should run
 //	droplets/          staging
 //	disk/              isolation/disk
 //	stacks/            generated root file systems
 type state struct {
-	path string
-	lock *os.File
-	node identity
+	path  string
+	lock  *os.File
+	node  identity
+	notes []string // what was odd when it was opened
 }
+
+// The names of the identity's records. Everything in the kernel is named from
+// it: a node that lost it could not find its containers any more.
+const (
+	nodeRecord = "node"
+	nodeCopy   = "node.copy"
+)
 
 // identity is what stays of a node over all its agents. The name and the
 // address of whatever a container has in the kernel follow from all of it.
@@ -61,7 +70,7 @@ func openState(path, wantID string) (_ *state, err error) {
 	if s.lock, err = lockState(path); err != nil {
 		return nil, err
 	}
-	if s.node, err = identify(path, wantID); err != nil {
+	if s.node, s.notes, err = identify(path, wantID); err != nil {
 		s.lock.Close()
 		return nil, err
 	}
@@ -90,26 +99,61 @@ func lockState(path string) (*os.File, error) {
 	return lock, nil
 }
 
-func identify(path, wantID string) (identity, error) {
-	var known identity
-	err := record.Load(path, "node", &known)
+func identify(path, wantID string) (_ identity, notes []string, err error) {
+	known, notes, err := recall(path)
 	switch {
 	case err == nil && (wantID == "" || wantID == known.ID):
-		return known, nil
+		return known, notes, nil
 	case err == nil:
-		return identity{}, fmt.Errorf("agent: this state folder belongs to node %s, "+
+		return identity{}, nil, fmt.Errorf("agent: this state folder belongs to node %s, "+
 			"but the configuration says node.id = %q; remove the line, or give that node a folder of its own", known.ID, wantID)
 	case !errors.Is(err, fs.ErrNotExist):
-		return identity{}, fmt.Errorf("agent: read the node's identity: %w", err)
+		return identity{}, nil, fmt.Errorf("agent: read the node's identity: %w; both records of it are damaged, "+
+			"and without it the node's containers can't be found: restore one from a copy, "+
+			"or stop every container and start with an empty state folder", err)
 	}
 	known.ID = wantID
 	if known.ID == "" {
 		known.ID = slot.NewID(rand.Reader)
 	}
-	if err := record.SaveDurable(path, "node", known); err != nil {
-		return identity{}, fmt.Errorf("agent: keep the node's identity: %w", err)
+	return known, nil, keepIdentity(path, known)
+}
+
+// recall reads the identity from whichever of its records is whole, and makes
+// the other the same. That this can't be done is no reason not to start.
+func recall(path string) (identity, []string, error) {
+	var known, copied identity
+	first, second := record.Load(path, nodeRecord, &known), record.Load(path, nodeCopy, &copied)
+	var notes []string
+	switch {
+	case first == nil && second == nil && known == copied:
+		return known, nil, nil
+	case first == nil && (second == nil || errors.Is(second, fs.ErrNotExist)): // older, or an older agent made none
+	case first == nil:
+		notes = append(notes, fmt.Sprintf("%v: it is written anew from %s", second, nodeRecord))
+	case second == nil:
+		known = copied
+		notes = append(notes, fmt.Sprintf("%v: it is written anew from %s", first, nodeCopy))
+	case errors.Is(first, fs.ErrNotExist):
+		return identity{}, nil, second // which was never written, or is damaged
+	default:
+		return identity{}, nil, first
 	}
-	return known, nil
+	if err := keepIdentity(path, known); err != nil {
+		notes = append(notes, err.Error())
+	}
+	return known, notes, nil
+}
+
+// keepIdentity writes both records, one after the other: at any moment one of
+// them is whole.
+func keepIdentity(path string, known identity) error {
+	for _, name := range []string{nodeRecord, nodeCopy} {
+		if err := record.SaveDurable(path, name, known); err != nil {
+			return fmt.Errorf("agent: keep the node's identity: %w", err)
+		}
+	}
+	return nil
 }
 
 // settle records the plan by which containers are named from now on. One that
@@ -138,8 +182,8 @@ func (s *state) settle(pool netip.Prefix, uidBase uint32) error {
 				s.path, len(containers), strings.Join(changes, "; "))
 		}
 	}
-	if err := record.SaveDurable(s.path, "node", planned); err != nil {
-		return fmt.Errorf("agent: keep the node's plan: %w", err)
+	if err := keepIdentity(s.path, planned); err != nil {
+		return err
 	}
 	s.node = planned
 	return nil

@@ -84,3 +84,51 @@ func TestAnOldRecordIsCompleted(t *testing.T) {
 		t.Error("the plan was not recorded")
 	}
 }
+
+// Either record of the identity is enough, what was found is said, and the other
+// is whole again afterwards; without both nothing is guessed.
+func TestTheNodesIdentityOutlivesADamagedRecord(t *testing.T) {
+	for _, damaged := range []string{nodeRecord, nodeCopy} {
+		for how, harm := range map[string]func(path string) error{
+			"a flipped bit": func(path string) error {
+				content, err := os.ReadFile(path)
+				if err != nil {
+					return err
+				}
+				content[len(content)/3] ^= 1
+				return os.WriteFile(path, content, 0o600)
+			},
+			"a truncation": func(path string) error { return os.Truncate(path, 5) },
+		} {
+			folder := t.TempDir()
+			id := func() (string, []string) {
+				t.Helper()
+				s, err := openState(folder, "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.close()
+				return s.node.ID, s.notes
+			}
+			was, _ := id()
+			if err := harm(filepath.Join(folder, damaged)); err != nil {
+				t.Fatal(err)
+			}
+			now, notes := id()
+			if now != was || len(notes) != 1 || !strings.Contains(notes[0], filepath.Join(folder, damaged)) {
+				t.Errorf("after %s of %s the node is %s, was %s; said is %q", how, damaged, now, was, notes)
+			}
+			if again, notes := id(); again != was || len(notes) > 0 {
+				t.Errorf("after that, it is %s, and says %q", again, notes)
+			}
+			for _, both := range []string{nodeRecord, nodeCopy} {
+				if err := harm(filepath.Join(folder, both)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := openState(folder, ""); err == nil || !strings.Contains(err.Error(), "both records of it are damaged") {
+				t.Errorf("without both, the error is %v", err)
+			}
+		}
+	}
+}

@@ -19,6 +19,10 @@ const (
 	// wordyFactor is how much longer than what it says a journal may become.
 	wordyFactor = 4
 
+	// reserve is how much room on the disk is the journal's before it is needed:
+	// what stops, ends and is given back while the disk is full is on record.
+	reserve = 256 << 10
+
 	newSuffix = ".new"
 )
 
@@ -50,6 +54,7 @@ type Journal struct {
 	mu      sync.Mutex
 	file    *os.File
 	size    int64 // up to where the file is known to be whole
+	room    int64 // up to where it has room on the disk
 	torn    bool  // there may be something behind that
 	spoken  int64 // how long it would be if it said everything once
 	damaged bool  // there are lines in it that can't be read
@@ -75,7 +80,19 @@ func (j *Journal) Append(changes []Change) error {
 		return fmt.Errorf("journal: %w", errors.Join(err, j.mend()))
 	}
 	j.size += int64(len(lines))
+	j.makeRoom()
 	return nil
+}
+
+// makeRoom sees to it that the next changes find room. Where the disk has none
+// any more, or the file system can't say, a write tells.
+func (j *Journal) makeRoom() {
+	if j.room-j.size > reserve/2 {
+		return
+	}
+	if unix.Fallocate(int(j.file.Fd()), unix.FALLOC_FL_KEEP_SIZE, j.size, reserve) == nil {
+		j.room = j.size + reserve
+	}
 }
 
 // mend cuts off what a refused write left.
@@ -85,6 +102,8 @@ func (j *Journal) mend() error {
 	}
 	err := j.file.Truncate(j.size)
 	j.torn = err != nil
+	j.room = j.size // what was behind it is given back
+	j.makeRoom()
 	return err
 }
 
@@ -150,6 +169,8 @@ func (j *Journal) Rewrite(all []Change) error {
 	j.file.Close()
 	j.file, j.size, j.spoken = file, int64(len(content)), int64(len(content))
 	j.torn, j.damaged, j.unnamed = false, false, true
+	j.room = j.size
+	j.makeRoom()
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 var noDescriptors = Fault{
-	Name: "no-descriptors", Harm: Nobody, For: 5 * time.Second, Silences: true,
+	Name: "no-descriptors", Harm: Nobody, For: 5 * time.Second,
 	Does:      "the agent's limit of file descriptors is lowered to what it has open: it can open nothing more",
 	Heals:     "the limit is what it was",
 	Available: always,

@@ -19,7 +19,7 @@ const ballast = "chaos"
 func Clean(state string) error { return os.RemoveAll(filepath.Join(state, ballast)) }
 
 var diskFull = Fault{
-	Name: "disk-full", Harm: Nobody, For: 10 * time.Second, Silences: true,
+	Name: "disk-full", Harm: Nobody, For: 10 * time.Second,
 	Does: "the state folder's file system is filled to the last byte; only where it isn't " +
 		"the machine's root file system",
 	Heals:     "what fills it is removed",

@@ -16,7 +16,7 @@ import (
 const inodesMax = 200_000
 
 var noInodes = Fault{
-	Name: "no-inodes", Harm: Nobody, For: 10 * time.Second, Silences: true,
+	Name: "no-inodes", Harm: Nobody, For: 10 * time.Second,
 	Does: "the inodes of the state folder's file system are used up; only where it isn't " +
 		"the machine's root file system",
 	Heals:     "what uses them is removed",

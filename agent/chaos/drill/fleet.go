@@ -16,8 +16,11 @@ import (
 	"github.com/deacon-agent/deacon/messaging/dea"
 )
 
-// askMax bounds a question to one node.
-const askMax = 5 * time.Second
+// askMax bounds a question to one node, injectMax one that has it use up a disk.
+const (
+	askMax    = 5 * time.Second
+	injectMax = 40 * time.Second
+)
 
 // Fleet is the nodes, as anybody sees them who reaches NATS.
 type Fleet struct{ Client *bus.Client }
@@ -74,7 +77,11 @@ func (f Fleet) Listing(ctx context.Context, node string) (chaos.Listing, error) 
 type address struct{ node, verb string }
 
 func (f Fleet) ask(ctx context.Context, to address, question, answer any) error {
-	ctx, cancel := context.WithTimeout(ctx, askMax)
+	bound := askMax
+	if to.verb == chaos.VerbInject {
+		bound = injectMax
+	}
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	body, err := json.Marshal(question)
 	if err != nil {

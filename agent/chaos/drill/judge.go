@@ -72,13 +72,17 @@ func (j *judge) open(d Done, fault chaos.Fault, target string) {
 		}
 	}
 	w.To, w.Open = limit, true
-	for _, r := range j.requests[target] {
+	requests := j.requests[target]
+	for _, r := range requests {
 		if r.Error == "" && !r.From.Before(over) {
 			if r.To.Before(limit) {
 				w.To, w.Open = r.To, false
 			}
 			break
 		}
+	}
+	if n := len(requests); n == 0 || requests[n-1].Error == "" && requests[n-1].From.Before(over) {
+		w.Open = false // the drill ended before the fault was over, and all was well then
 	}
 	j.windows[target] = append(j.windows[target], w)
 }

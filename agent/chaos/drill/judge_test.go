@@ -182,3 +182,15 @@ func TestThePageStandsAlone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A drill may end while the last fault could still show.
+func TestAWindowThatTheEndCutsShortIsNoFinding(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0")
+	h.fault("link-deleted", "a/0", 50, 50)
+	h.finds()
+	h = newHistory(t)
+	h.answers("a/0", 50, 60)
+	h.fault("link-deleted", "a/0", 50, 50)
+	h.finds("a/0 did not answer again")
+}

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/deacon-agent/deacon/isolation/box"
 	"github.com/deacon-agent/deacon/isolation/disk"
 	"github.com/deacon-agent/deacon/isolation/network"
@@ -118,6 +120,7 @@ type machine struct {
 	t        testing.TB
 	config   box.Config
 	stack    string
+	ports    uint16
 	traces   rig.Traces
 	tracer   *part
 	node     *part // nil: it was killed
@@ -125,7 +128,9 @@ type machine struct {
 	restarts int // recoveries that had to be begun again
 }
 
-func newMachine(t testing.TB) *machine {
+// newMachine makes the place'th of several that are swept side by side; their
+// nodes share a machine, as two agents may.
+func newMachine(t testing.TB, place uint32) *machine {
 	t.Helper()
 	state, err := os.MkdirTemp("", "deacon-sweep-")
 	if err != nil {
@@ -139,13 +144,15 @@ func newMachine(t testing.TB) *machine {
 	if err := os.Mkdir(filepath.Join(state, "cargo"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	plan := slot.Plan{Tag: slot.TagOf(state), Pool: netip.MustParsePrefix("10.254.0.0/16"), UIDBase: 1_000_000}
-	m := &machine{t: t, traces: rig.Traces{Tag: plan.Tag, State: state}, stack: stack, config: box.Config{
-		State: state, Init: rig.Binary(t, "deacon-init"), Plan: plan,
-		Network: network.Config{Egress: network.Allow, Loopback: true,
-			Denied: []netip.Prefix{netip.MustParsePrefix("169.254.0.0/16")}},
-		Disk: disk.Config{PoolBytes: 512 << 20}, OutputMax: 1 << 20,
-	}}
+	pool := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(254 - place), 0, 0}), 16)
+	plan := slot.Plan{Tag: slot.TagOf(state), Pool: pool, UIDBase: 1_000_000 * (1 + 2*place)}
+	m := &machine{t: t, traces: rig.Traces{Tag: plan.Tag, State: state}, stack: stack,
+		ports: uint16(50000 + 2*portsEach*place), config: box.Config{
+			State: state, Init: rig.Binary(t, "deacon-init"), Plan: plan,
+			Network: network.Config{Egress: network.Allow, Loopback: true,
+				Denied: []netip.Prefix{netip.MustParsePrefix("169.254.0.0/16")}},
+			Disk: disk.Config{PoolBytes: 512 << 20}, OutputMax: 1 << 20,
+		}}
 	t.Cleanup(func() {
 		for _, left := range m.traces.Leftovers() {
 			t.Error("left behind:", left)
@@ -163,7 +170,7 @@ func newMachine(t testing.TB) *machine {
 // begin starts a node that has done nothing yet.
 func (m *machine) begin() {
 	m.t.Helper()
-	encoded, err := json.Marshal(node{Config: m.config, Stack: m.stack})
+	encoded, err := json.Marshal(node{Config: m.config, Stack: m.stack, Ports: m.ports})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -172,7 +179,9 @@ func (m *machine) begin() {
 
 // do has the node do something and collects the facts until it has.
 func (m *machine) do(r request) (facts []fact, last reply, err error) {
-	if err := m.node.send(r); err != nil {
+	if err := m.node.send(r); errors.Is(err, unix.EPIPE) {
+		return nil, last, io.EOF // it died before it was asked for anything
+	} else if err != nil {
 		return nil, last, err
 	}
 	for {

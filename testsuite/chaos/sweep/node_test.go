@@ -42,6 +42,7 @@ type reply struct {
 type node struct {
 	Config box.Config
 	Stack  string // the root file system of every container
+	Ports  uint16 // the first of twice portsEach that may be mapped
 	box    *box.Box
 	out    *json.Encoder
 	count  uint32

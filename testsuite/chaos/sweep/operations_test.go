@@ -35,7 +35,10 @@ const (
 // Container 0 of most operations.
 func (n *node) first() string { return idOf(n.count, 0) }
 
-func (n *node) port() uint16 { return uint16(61000 + n.count%500) }
+// portsEach is how many ports a sweep goes through.
+const portsEach = 500
+
+func (n *node) port() uint16 { return n.Ports + uint16(n.count%portsEach) }
 
 // operations are all that are swept, in the order of the report.
 var operations = []operation{
@@ -50,7 +53,7 @@ var operations = []operation{
 	}, run: func(ctx context.Context, n *node) error {
 		return n.create(ctx, n.spec(0, n.port()), sleeper(1))
 	}},
-	{name: "prepare", bears: true, roles: []string{agent, launcher, pid1}, run: func(ctx context.Context, n *node) error {
+	{name: "prepare", bears: true, roles: []string{agent, launcher}, run: func(ctx context.Context, n *node) error {
 		return n.prepare(ctx, 0, 1)
 	}},
 	{name: "spawn", set: bare, roles: []string{agent, pid1, pair}, run: func(ctx context.Context, n *node) error {
@@ -77,7 +80,7 @@ var operations = []operation{
 		return errors.Join(n.limit(ctx, 48<<20), n.limit(ctx, 96<<20))
 	}},
 	{name: "map", set: withServer, roles: []string{agent}, run: func(ctx context.Context, n *node) error {
-		return errors.Join(n.mapPort(ctx, n.port()), n.mapPort(ctx, n.port()+500))
+		return errors.Join(n.mapPort(ctx, n.port()), n.mapPort(ctx, n.port()+portsEach))
 	}},
 	{name: "egress", set: sleeping, roles: []string{agent}, run: func(ctx context.Context, n *node) error {
 		return errors.Join(n.allow(ctx, "192.0.2.1"), n.allow(ctx, "192.0.2.2"))

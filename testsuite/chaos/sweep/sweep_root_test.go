@@ -70,7 +70,11 @@ func seedOf(t testing.TB) uint64 {
 	return h.Sum64() >> 16 // short enough to be typed
 }
 
-// sweep is one test's.
+// abreast is how many sweeps go on side by side: most of one is waiting for the
+// kernel.
+const abreast = 2
+
+// sweep is one of them.
 type sweep struct {
 	*machine
 	draw  *rand.Rand
@@ -79,15 +83,13 @@ type sweep struct {
 	rows  []*row
 }
 
-func TestAKillAtAnyStepLosesAndLeavesNothing(t *testing.T) {
-	s := &sweep{machine: newMachine(t), seed: seedOf(t)}
-	s.draw = rand.New(rand.NewPCG(s.seed, 4))
-	begun := time.Now()
-	type pairing struct {
-		op   operation
-		role string
-	}
-	var all []pairing
+// pairing is an operation and who dies in it.
+type pairing struct {
+	op   operation
+	role string
+}
+
+func pairings() (all []pairing) {
 	for _, op := range operations {
 		for _, role := range op.roles {
 			if (*opFlag == "" || op.name == *opFlag) && (*roleFlag == "" || role == *roleFlag) {
@@ -95,23 +97,72 @@ func TestAKillAtAnyStepLosesAndLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-	for range *timesFlag {
-		for _, p := range all {
-			s.sweepOne(p.op, p.role, *killsFlag/max(len(all), 1)+1)
-		}
-	}
-	s.report(time.Since(begun))
+	return all
 }
 
-// sweepOne measures how many steps there are and kills at each, or at a slice.
-func (s *sweep) sweepOne(op operation, role string, most int) {
-	r := s.row(op, role)
-	steps := s.measure(op, role)
-	if steps == 0 {
-		s.t.Errorf("%s: the %s has no step in it", op.name, role)
+func TestAKillAtAnyStepLosesAndLeavesNothing(t *testing.T) {
+	seed, begun, all := seedOf(t), time.Now(), pairings()
+	sweeps := make([]*sweep, abreast)
+	t.Run("abreast", func(t *testing.T) {
+		for i := range sweeps {
+			var mine []pairing
+			for j := i; j < len(all); j += abreast {
+				mine = append(mine, all[j])
+			}
+			sweeps[i] = &sweep{seed: seed, draw: rand.New(rand.NewPCG(seed, uint64(i)))}
+			if len(mine) == 0 {
+				continue
+			}
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				sweeps[i].machine = newMachine(t, uint32(i))
+				sweeps[i].all(mine, *killsFlag*len(mine)/len(all))
+			})
+		}
+	})
+	report(t, seed, sweeps, time.Since(begun))
+}
+
+// all sweeps until there were as many kills as wanted, or, where that is 0,
+// everything.
+func (s *sweep) all(pairings []pairing, wanted int) {
+	if wanted == 0 {
+		for range *timesFlag {
+			for _, p := range pairings {
+				s.one(p, 0)
+			}
+		}
 		return
 	}
-	for _, k := range s.chosen(op, role, steps, most) {
+	// A pairing may have few steps, and a kill come too late: the rest is made up for.
+	const passes = 4
+	for range passes {
+		for i, p := range pairings {
+			if missing := wanted - s.kills(); missing > 0 {
+				s.one(p, 1+missing/(len(pairings)-i))
+			}
+		}
+	}
+}
+
+func (s *sweep) kills() (sum int) {
+	for _, r := range s.rows {
+		sum += r.kills
+	}
+	return sum
+}
+
+// one measures how many steps there are and kills at each, or at a slice.
+func (s *sweep) one(p pairing, most int) {
+	r := s.row(p.op, p.role)
+	if r.steps == 0 {
+		s.killOnce(kill{op: p.op, role: p.role}, r)
+	}
+	if r.steps == 0 {
+		s.t.Errorf("%s: the %s has no step in it", p.op.name, p.role)
+		return
+	}
+	for _, k := range s.chosen(p, r.steps, most) {
 		s.killOnce(k, r)
 		if s.node == nil {
 			s.t.Fatal("sweep: no node is left to go on with")
@@ -130,29 +181,22 @@ func (s *sweep) row(op operation, role string) *row {
 	return r
 }
 
-// measure counts the steps of a run that nothing happens to.
-func (s *sweep) measure(op operation, role string) int {
-	r := &row{}
-	s.killOnce(kill{op: op, role: role}, r)
-	return r.steps
-}
-
 // chosen are the kills of one operation: every step on both sides, or as many as
 // asked for, spread evenly over the steps from a drawn beginning.
-func (s *sweep) chosen(op operation, role string, steps, most int) (all []kill) {
+func (s *sweep) chosen(p pairing, steps, most int) (all []kill) {
 	sides := []bool{false, true}
 	if *sideFlag != "" {
 		sides = []bool{*sideFlag == "after"}
 	}
 	for n := 1; n <= steps; n++ {
 		for _, after := range sides {
-			all = append(all, kill{op: op, role: role, n: n, m: 1 + s.draw.IntN(steps), after: after})
+			all = append(all, kill{op: p.op, role: p.role, n: n, m: 1 + s.draw.IntN(steps), after: after})
 		}
 	}
 	if *nFlag > 0 {
 		return slices.DeleteFunc(all, func(k kill) bool { return k.n != *nFlag })
 	}
-	if *killsFlag == 0 || len(all) <= most {
+	if most == 0 || len(all) <= most {
 		return all
 	}
 	stride, first := float64(len(all))/float64(most), s.draw.Float64()
@@ -345,15 +389,25 @@ func (r *round) judge(into *row) {
 	}
 }
 
-func (s *sweep) report(took time.Duration) {
+func report(t *testing.T, seed uint64, sweeps []*sweep, took time.Duration) {
 	var text strings.Builder
+	sum, restarts := row{op: "all"}, 0
 	fmt.Fprintf(&text, "%-16s %-10s %6s %6s %8s %5s\n", "operation", "killed", "steps", "kills", "residue", "lost")
-	kills, residue, lost := 0, 0, 0
-	for _, r := range s.rows {
-		fmt.Fprintf(&text, "%-16s %-10s %6d %6d %8d %5d\n", r.op, r.role, r.steps, r.kills, r.residue, r.lost)
-		kills, residue, lost = kills+r.kills, residue+r.residue, lost+r.lost
+	for _, s := range sweeps {
+		if s.machine == nil {
+			continue
+		}
+		restarts += s.restarts
+		for _, r := range s.rows {
+			fmt.Fprintln(&text, r)
+			sum.kills, sum.residue, sum.lost = sum.kills+r.kills, sum.residue+r.residue, sum.lost+r.lost
+		}
 	}
-	fmt.Fprintf(&text, "%-16s %-10s %6s %6d %8d %5d\n", "all", "", "", kills, residue, lost)
-	s.t.Logf("seed %d, %s, %s a kill, %d recoveries begun again\n%s", s.seed, took.Round(time.Millisecond),
-		(took / time.Duration(max(kills, 1))).Round(time.Microsecond), s.restarts, text.String())
+	fmt.Fprintln(&text, &sum)
+	t.Logf("seed %d, %s, %s a kill, %d recoveries begun again\n%s", seed, took.Round(time.Millisecond),
+		(took / time.Duration(max(sum.kills, 1))).Round(time.Microsecond), restarts, text.String())
+}
+
+func (r *row) String() string {
+	return fmt.Sprintf("%-16s %-10s %6d %6d %8d %5d", r.op, r.role, r.steps, r.kills, r.residue, r.lost)
 }

@@ -235,7 +235,7 @@ func (t *tracing) settle(v *victim) error {
 				break
 			}
 			if err == nil {
-				wait = !status.Stopped() || int(status)>>16 != unix.PTRACE_EVENT_STOP
+				wait = !status.Stopped() // whatever stopped it: a stop takes the interruption's place
 				t.heard(tid, status)
 			}
 		}

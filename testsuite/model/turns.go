@@ -37,10 +37,10 @@ func (k *Kernel) takeAll(ctx context.Context, ids []string) (over func(), err er
 			end()
 		}
 	}
-	all := false
+	give, all := over, false
 	defer func() {
-		if !all { // or whoever waits was killed
-			over()
+		if !all { // not all can be had, or whoever waits was killed
+			give()
 		}
 	}()
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {

@@ -33,7 +33,7 @@ type strand struct {
 	due     bool // the time is over
 	late    bool // so is its context's
 	killed  bool
-	until1  [2]<-chan struct{} // room for until
+	room    [2]<-chan struct{} // for until
 
 	deadline time.Time // its context's, by the real clock
 	virtual  time.Time // and by ours
@@ -114,7 +114,7 @@ func (l *loom) Wait(ctx context.Context, d time.Duration, until ...<-chan struct
 	if s == nil {
 		panic("sim: a call that waits was made outside of any work")
 	}
-	s.done, s.until, s.due = ctx.Done(), append(s.until1[:0], until...), false
+	s.done, s.until, s.due, s.late = ctx.Done(), append(s.room[:0], until...), false, false
 	if d > 0 {
 		defer l.clock.AfterFunc(d, func() { s.due = true })()
 	}

@@ -1,7 +1,7 @@
-// How many processors there are is said by whoever starts this program: looking
-// for a quota in /proc and the cgroups was a fortieth of what a start costs.
+// How many processors there are is said by whoever starts this program, so the
+// runtime needs no goroutine that looks for another quota each second. (That it
+// looks once can't be turned off: containermaxprocs=0 makes it look and compare.)
 
-//go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 
 package main

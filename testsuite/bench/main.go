@@ -86,7 +86,8 @@ func measure(s *stand, o options) *report {
 	r := newReport(o)
 	r.Starts = takeTurns(s,
 		[]contender{bare, newFloor(s, shop, diskless, shop.memory), wrap, box, node, crun, runc}, o.rounds)
-	r.Rates = measureRates(s, []rater{bare, wrap, box, node, crun, runc})
+	r.Rates = measureRates(s, []rater{bare, wrap, box, node,
+		bulk{oci: crun}, bulk{oci: runc}, bulk{oci: runc, withoutCgroups: true}})
 	r.Door = measureDoor(s, node, box, o.rounds)
 	r.Memory = measureMemory(s, node, o.containers)
 	r.check()

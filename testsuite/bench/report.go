@@ -126,7 +126,7 @@ func (r *report) check() {
 	}
 	perSecond := r.rate(nodeName).median()
 	r.atLeast(nodeName+": starts a second", perSecond, perSecondMin, "")
-	r.atLeast(nodeName+": starts a second", perSecond/r.rate("runc"+cniSuffix).median(), overRuncMin, "x runc")
+	r.atLeast(nodeName+": starts a second", perSecond/r.rate(runcName).median(), overRuncMin, "x runc")
 	r.checkDoor()
 	r.atMost("one deacon-init, private memory", float64(r.Memory.Init.Private), initPrivateMax, "KiB")
 }

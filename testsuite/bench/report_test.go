@@ -37,7 +37,7 @@ func measured(floor time.Duration) *report {
 			row(nodeName, 2*floor, 2*time.Millisecond),
 			row("crun"+cniSuffix, 20*floor, 0), row("runc"+cniSuffix, 20*floor, 0),
 		},
-		Rates:  []*rate{{boxName, []float64{300}}, {nodeName, []float64{300}}, {"runc" + cniSuffix, []float64{90, 100, 20}}},
+		Rates:  []*rate{{boxName, []float64{300}}, {nodeName, []float64{300}}, {runcName, []float64{90, 100, 20}}},
 		Memory: memory{Init: footprint{Private: 700}},
 		Door: &door{
 			BoxCreate: sample{floor}, Create: sample{floor}, Run: sample{time.Millisecond},

@@ -71,14 +71,13 @@ func (r *report) printSteps(w io.Writer) {
 func (r *report) printRates(w io.Writer) {
 	title := fmt.Sprintf("%d containers, %d in flight", asked.total, asked.inFlight)
 	rows := [][]string{{title, "a second", "x runc", "turns"}}
-	runc := r.rate("runc" + cniSuffix).median()
+	runc := r.rate(runcName).median()
 	for _, s := range r.Rates {
 		var turns []string
 		for _, perSecond := range s.PerSecond {
 			turns = append(turns, fmt.Sprintf("%.0f", perSecond))
 		}
-		name := strings.Replace(s.Name, cniSuffix, " (nothing in its network)", 1)
-		rows = append(rows, []string{name, fmt.Sprintf("%.0f", s.median()), decimal(s.median() / runc),
+		rows = append(rows, []string{s.Name, fmt.Sprintf("%.0f", s.median()), decimal(s.median() / runc),
 			strings.Join(turns, " ")})
 	}
 	columns(w, rows)

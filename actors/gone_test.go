@@ -1,12 +1,14 @@
 package actors_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/messaging"
 )
 
@@ -75,5 +77,78 @@ func TestAStoppedInstanceIsOverWhoeverFalls(t *testing.T) {
 		arm()
 		pass(20 * time.Minute)
 		s.expectRest()
+	})
+}
+
+// Nobody asks again for a container whose maker fell, and its maker's supervisor too:
+// whoever was to make it ends, and gives its slot back.
+func TestAnOwnerThatIsGoneIsNotWaitedFor(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.slow("adopt", 3*time.Second, fine) // so that it is asked for again before it is known what there is
+		var container, handles sync.Once
+		s.hook = func(turn kit.Turn) {
+			switch turn.Kind + " " + turn.Message {
+			case "container turnCame":
+				container.Do(func() { panic("once") })
+			case "handles clientAsked(ListContainers)":
+				handles.Do(func() { panic("once") })
+			}
+		}
+		s.begin()
+		c := s.connect(1)
+		c.send(networkOf("10.254.0.41"))
+		pass(time.Millisecond)
+		c.send(func(a messaging.Ask) messaging.Command { return messaging.ListContainers{Ask: a} })
+		pass(time.Minute)
+		if n := len(told[messaging.AsksForgotten](s)); n != 1 {
+			t.Fatalf("everybody was sent away %d times, want once", n)
+		}
+		again := s.connect(2).ask(networkOf("10.254.0.41"))
+		if _, ok := again.(messaging.ContainerCreated); !ok {
+			t.Errorf("the network can't be had any more: %+v", again)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := s.tree.Shutdown(ctx); err != nil {
+			t.Error("shutdown:", err)
+		}
+	})
+}
+
+// What a former incarnation had ordered is answered to the next, before that has
+// ordered anything: it must not take it for an answer of its own, and watch nobody.
+func TestAnAnswerToAFormerOrderIsNotCountedOn(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.slow("create", 5*time.Second, fine)
+		var mu sync.Mutex
+		grants, failed, armed := 0, false, false
+		s.hook = func(turn kit.Turn) {
+			mu.Lock()
+			fail := turn.Kind == "instance" && turn.Message == "nudge" && !failed ||
+				turn.Kind == "containers" && turn.Message == "swept" && armed
+			if turn.Kind == "instance" && turn.Message == "granted" {
+				grants++
+			}
+			late := turn.Message == "granted" && grants == 2
+			failed, armed = failed || fail && turn.Kind == "instance", armed && !fail
+			mu.Unlock()
+			if late {
+				time.Sleep(5 * time.Second) // and the container comes first
+			}
+			if fail {
+				panic("once")
+			}
+		}
+		s.begin()
+		s.start("app", "serve", "app.example")
+		pass(20 * time.Second)
+		s.expectState("app", messaging.Running)
+		mu.Lock()
+		armed = true
+		mu.Unlock()
+		pass(20 * time.Second)
+		s.kernel.Exit(s.held()[0].ID, isolation.Exit{Code: 3})
+		pass(10 * time.Second)
+		s.expectState("app", messaging.Crashed)
 	})
 }

@@ -20,8 +20,11 @@ func (k *Kernel) Harm(id, what string, fatal bool) {
 }
 
 // Audit finds what Harm did, once.
-func (k *Kernel) Audit(context.Context) (found []isolation.Finding, err error) {
+func (k *Kernel) Audit(ctx context.Context) (found []isolation.Finding, err error) {
 	if err := k.fault("audit", ""); err != nil {
+		return nil, err
+	}
+	if _, err := k.meet(ctx, "audit", ""); err != nil {
 		return nil, err
 	}
 	k.mu.Lock()

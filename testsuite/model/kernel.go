@@ -31,8 +31,10 @@ type Kernel struct {
 	Trouble func(call, id string) Trouble
 	// Patience is how calls wait; nil: by package time.
 	Patience Patience
-	// Memory, where set, is all that there is for those that live.
+	// Memory, where set, is all that there is for those that live. Strict takes
+	// a port that is asked for twice for a broken promise.
 	Memory int64
+	Strict bool
 
 	mu         sync.Mutex
 	containers map[string]*container
@@ -128,6 +130,7 @@ func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, er
 	}
 	if job != nil {
 		c.job, c.act = job.Number, behaviourOf(*job)
+		c.used[job.Number] = true
 	}
 	k.containers[spec.ID] = c
 	return c, nil
@@ -211,7 +214,7 @@ func (k *Kernel) Wait(ctx context.Context, id string, job uint32) (isolation.Exi
 	if err != nil {
 		return isolation.Exit{Job: job, Code: -1, Lost: true}, nil
 	}
-	if c.bare() {
+	if c.bare() || job != c.job {
 		return k.waitFurther(ctx, c, job)
 	}
 	if err := patient(k.Patience).Wait(ctx, -1, c.ended, c.dead); err != nil {
@@ -330,7 +333,7 @@ func (k *Kernel) Usage(ctx context.Context, id string) (isolation.Usage, error) 
 	if _, err := k.meet(ctx, "usage", id); err != nil {
 		return isolation.Usage{}, err
 	}
-	if _, err := k.find(id); err != nil {
+	if _, err := k.living(id); err != nil {
 		return isolation.Usage{}, err
 	}
 	return isolation.Usage{MemoryBytes: 1 << 20, CPU: time.Second, DiskBytes: 4096, Pids: 1}, nil

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,8 +126,22 @@ func (k *Kernel) Forget(ctx context.Context, id string, job uint32) error {
 	return then(nil)
 }
 
-// amend changes what is kept of a container.
+// amend changes what is kept of a container, amendLiving of one whose PID 1 lives.
 func (k *Kernel) amend(ctx context.Context, call, id string, act func(*isolation.Spec)) error {
+	return k.change(ctx, call, id, func(c *container) error { act(&c.spec); return nil })
+}
+
+func (k *Kernel) amendLiving(ctx context.Context, call, id string, act func(*isolation.Spec) error) error {
+	return k.change(ctx, call, id, func(c *container) error {
+		if !c.alive {
+			return fmt.Errorf("container %s: %w", id, isolation.ErrGone)
+		}
+		return act(&c.spec)
+	})
+}
+
+// change leaves what was where act refuses, or the call fails after it was done.
+func (k *Kernel) change(ctx context.Context, call, id string, act func(*container) error) error {
 	if err := k.fault(call, id); err != nil {
 		return err
 	}
@@ -141,8 +157,15 @@ func (k *Kernel) amend(ctx context.Context, call, id string, act func(*isolation
 	if _, err := k.find(id); err != nil {
 		return err
 	}
-	k.with(id, func(c *container) { act(&c.spec) })
-	return then(nil)
+	var before isolation.Spec
+	k.with(id, func(c *container) {
+		before = c.spec
+		err = act(c)
+	})
+	if err = then(err); err != nil {
+		k.with(id, func(c *container) { c.spec = before })
+	}
+	return err
 }
 
 // Note keeps the owner's note.
@@ -154,7 +177,7 @@ func (k *Kernel) Note(ctx context.Context, id string, note json.RawMessage) erro
 func (k *Kernel) Limit(ctx context.Context, id string, change isolation.LimitChange) (
 	limits isolation.Limits, err error,
 ) {
-	err = k.amend(ctx, "limit", id, func(s *isolation.Spec) {
+	err = k.amendLiving(ctx, "limit", id, func(s *isolation.Spec) error {
 		if change.MemoryBytes != nil {
 			s.Limits.MemoryBytes = *change.MemoryBytes
 		}
@@ -168,6 +191,7 @@ func (k *Kernel) Limit(ctx context.Context, id string, change isolation.LimitCha
 			s.Limits.DiskInodes = *change.DiskInodes
 		}
 		limits = s.Limits
+		return nil
 	})
 	return limits, err
 }
@@ -180,7 +204,7 @@ func (k *Kernel) Stats(ctx context.Context, id string) (isolation.Stats, error) 
 	if _, err := k.meet(ctx, "stats", id); err != nil {
 		return isolation.Stats{}, err
 	}
-	c, err := k.find(id)
+	c, err := k.living(id)
 	if err != nil {
 		return isolation.Stats{}, err
 	}
@@ -189,26 +213,52 @@ func (k *Kernel) Stats(ctx context.Context, id string) (isolation.Stats, error) 
 	return isolation.Stats{Memory: map[string]uint64{"rss": 1 << 20}, CPU: time.Second, Limits: c.spec.Limits}, nil
 }
 
-// Map keeps a port mapping.
+// ErrPort is what a port gets that leads elsewhere already, ErrRate no rate.
+var (
+	ErrPort = errors.New("the port leads elsewhere")
+	ErrRate = errors.New("no rate is no limit")
+)
+
+// Map keeps a port mapping, unless somebody has the port for something else.
 func (k *Kernel) Map(ctx context.Context, id string, port isolation.PortMap) error {
-	return k.amend(ctx, "map", id, func(s *isolation.Spec) {
-		for _, other := range k.containers {
-			k.collide(other, id, port)
+	return k.amendLiving(ctx, "map", id, func(s *isolation.Spec) error {
+		for _, c := range k.containers {
+			at := slices.IndexFunc(c.spec.Network.Ports, func(p isolation.PortMap) bool { return p.Host == port.Host })
+			switch {
+			case at < 0:
+			case c.spec.ID == id && c.spec.Network.Ports[at] == port:
+				return nil
+			default:
+				if k.Strict {
+					k.collide(c, id, port)
+				}
+				return ErrPort
+			}
 		}
-		s.Network.Ports = append(s.Network.Ports, port)
+		s.Network.Ports = slices.Concat(s.Network.Ports, []isolation.PortMap{port})
+		return nil
 	})
 }
 
-// Allow keeps a rule.
+// Allow keeps a rule, in front of all others.
 func (k *Kernel) Allow(ctx context.Context, id string, rule isolation.EgressRule) error {
-	return k.amend(ctx, "allow", id, func(s *isolation.Spec) {
-		s.Network.Egress = append([]isolation.EgressRule{rule}, s.Network.Egress...)
+	return k.amendLiving(ctx, "allow", id, func(s *isolation.Spec) error {
+		others := slices.DeleteFunc(slices.Clone(s.Network.Egress),
+			func(r isolation.EgressRule) bool { return reflect.DeepEqual(r, rule) })
+		s.Network.Egress = slices.Concat([]isolation.EgressRule{rule}, others)
+		return nil
 	})
 }
 
 // Shape keeps the bandwidth.
 func (k *Kernel) Shape(ctx context.Context, id string, limit isolation.Bandwidth) error {
-	return k.amend(ctx, "shape", id, func(s *isolation.Spec) { s.Limits.Bandwidth = limit })
+	return k.amendLiving(ctx, "shape", id, func(s *isolation.Spec) error {
+		if limit.Rate == 0 {
+			return ErrRate
+		}
+		s.Limits.Bandwidth = limit
+		return nil
+	})
 }
 
 // copy is nobody's turn: a destruction doesn't wait for it.

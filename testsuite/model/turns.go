@@ -2,7 +2,10 @@ package model
 
 import (
 	"context"
+	"fmt"
 	"slices"
+
+	"github.com/deacon-agent/deacon/isolation"
 )
 
 // take waits until nobody else is at work on the container, as the real box has
@@ -66,6 +69,15 @@ func (k *Kernel) reach(ctx context.Context, id string) (*container, error) {
 	}
 	defer over()
 	return k.find(id)
+}
+
+// living is find of what lives.
+func (k *Kernel) living(id string) (*container, error) {
+	c, err := k.find(id)
+	if err == nil && !k.lives(c) {
+		err = fmt.Errorf("container %s: %w", id, isolation.ErrGone)
+	}
+	return c, err
 }
 
 func (k *Kernel) lives(c *container) bool {

@@ -56,7 +56,7 @@ func newNode(seed uint64) *node {
 		store: newStore(), settings: actors.DefaultSettings(), seed: seed, log: hclog.NewNullLogger(),
 	}
 	n.settings.Copies = 1000 // more would wait on a real channel
-	n.kernel.Memory = memoryMiB << 20
+	n.kernel.Memory, n.kernel.Strict = memoryMiB<<20, true
 	n.loom = newLoom(seed, n.clock)
 	n.lend()
 	return n

@@ -94,6 +94,10 @@ var operations = []struct {
 		main := rng.IntN(2) == 0
 		w.hit(rng, "%s is out of memory", func(id string) { w.kernel.OOMKill(id, main) })
 	}},
+	{"harm", 3, true, func(w *world, rng *rand.Rand) { // by somebody else on the machine
+		fatal := rng.IntN(2) == 0
+		w.hit(rng, "%s is harmed", func(id string) { w.kernel.Harm(id, "its link", fatal) })
+	}},
 	{"wire away", 3, true, func(w *world, rng *rand.Rand) {
 		if !w.wire.away {
 			w.note("the wire is away")

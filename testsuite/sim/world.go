@@ -145,6 +145,9 @@ func (w *world) step() {
 		w.clock.Next()
 		w.loom.wake()
 	}
+	if w.turns > turnsMax {
+		w.violate("no rest after %d turns", w.turns)
+	}
 	if w.kernel.Broken() {
 		w.violate("%s", w.kernel.Violations()[0])
 	}

@@ -358,7 +358,7 @@ func counters(w *world) {
 // Who watches the memory of a container hears of its end.
 func memory(w *world) {
 	_, err := w.k.WaitOOM(w.ctx(), w.Spec(1).ID, 0)
-	w.is("memory of none", err, isolation.ErrGone)
+	w.is("memory of none", err, isolation.ErrUnknown)
 	made := w.make(1, Sleeps)
 	told := make(chan error, 1)
 	go func() {

@@ -232,7 +232,7 @@ func (k *Kernel) Wait(ctx context.Context, id string, job uint32) (isolation.Exi
 func (k *Kernel) WaitOOM(ctx context.Context, id string, _ uint64) (uint64, error) {
 	c, err := k.find(id)
 	if err != nil {
-		return 0, isolation.ErrGone
+		return 0, err
 	}
 	if err := patient(k.Patience).Wait(ctx, -1, c.oom, c.dead); err != nil {
 		return 0, err

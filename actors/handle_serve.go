@@ -267,7 +267,8 @@ func (h *handle) mapPort(c *kit.Context[handleMessage], m messaging.MapPort) {
 		inside = *m.Container
 	}
 	if host > math.MaxUint16 || inside > math.MaxUint16 {
-		c.Log().Warn("a client's port can't be used", "error", fmt.Sprintf("%d or %d is above %d", host, inside, math.MaxUint16))
+		c.Log().Warn("a client's port can't be used",
+			"error", fmt.Sprintf("%d or %d is above %d", host, inside, math.MaxUint16))
 		h.fail(m.Ask, helperFailed)
 		return
 	}

@@ -285,9 +285,10 @@ func ports(w *world) {
 	if got := w.listed(other).Network.Ports; len(got) > 0 {
 		w.t.Errorf("what was refused is on record: %v", got)
 	}
-	w.is("a port of none", w.k.Map(w.ctx(), w.Spec(3).ID, isolation.PortMap{Host: Port + 2, Container: 1}), isolation.ErrUnknown)
+	further := isolation.PortMap{Host: Port + 2, Container: 1}
+	w.is("a port of none", w.k.Map(w.ctx(), w.Spec(3).ID, further), isolation.ErrUnknown)
 	w.KillInit(made)
-	w.is("a port of the dead", w.k.Map(w.ctx(), id, isolation.PortMap{Host: Port + 3, Container: 1}), isolation.ErrGone)
+	w.is("a port of the dead", w.k.Map(w.ctx(), id, further), isolation.ErrGone)
 	w.take(id)
 	w.ok("a port that was given back", w.k.Map(w.ctx(), other, isolation.PortMap{Host: Port, Container: Port}))
 	w.take(other)
@@ -326,9 +327,10 @@ func bandwidth(w *world) {
 		}
 	}
 	w.refused("no rate", w.k.Shape(w.ctx(), id, isolation.Bandwidth{}))
-	w.is("shape of none", w.k.Shape(w.ctx(), w.Spec(2).ID, isolation.Bandwidth{Rate: 1 << 20, Burst: 1 << 16}), isolation.ErrUnknown)
+	some := isolation.Bandwidth{Rate: 1 << 20, Burst: 1 << 16}
+	w.is("shape of none", w.k.Shape(w.ctx(), w.Spec(2).ID, some), isolation.ErrUnknown)
 	w.KillInit(made)
-	w.is("shape of the dead", w.k.Shape(w.ctx(), id, isolation.Bandwidth{Rate: 1 << 20, Burst: 1 << 16}), isolation.ErrGone)
+	w.is("shape of the dead", w.k.Shape(w.ctx(), id, some), isolation.ErrGone)
 	w.take(id)
 }
 

@@ -63,7 +63,9 @@ type container struct {
 
 // NewKernel makes a machine without containers.
 func NewKernel() *Kernel {
-	return &Kernel{containers: map[string]*container{}, turns: map[string]chan struct{}{}, tenants: map[string]string{}}
+	return &Kernel{
+		containers: map[string]*container{}, turns: map[string]chan struct{}{}, tenants: map[string]string{},
+	}
 }
 
 func (k *Kernel) fault(call, id string) error {
@@ -145,7 +147,8 @@ func (k *Kernel) undo(c *container) {
 // run has the application do what it was made for.
 func (k *Kernel) run(c *container) {
 	if !c.act.Deaf && !c.bare() {
-		patient(k.Patience).AfterFunc(c.act.Opens, func() { k.with(c.spec.ID, func(c *container) { c.open = c.exit == nil }) })
+		opens := func(c *container) { c.open = c.exit == nil }
+		patient(k.Patience).AfterFunc(c.act.Opens, func() { k.with(c.spec.ID, opens) })
 	}
 	if c.act.Ends > 0 {
 		patient(k.Patience).AfterFunc(c.act.Ends, func() { k.Exit(c.spec.ID, c.act.Exit) })

@@ -138,6 +138,7 @@ func (c *clients) answered(e messaging.Answered) string {
 		c.jobs = append(c.jobs, m.Job)
 	case messaging.Done:
 		return c.done(a)
+	default: // was not looked into
 	}
 	return ""
 }
@@ -155,6 +156,7 @@ func (c *clients) done(a *asked) string {
 		if r, ok := c.w.kernel.Look(a.stops); ok && !m.Background && len(r.Running) > 0 {
 			return fmt.Sprintf("%s is done, and in %s jobs run: %d", describe(m), r.Spec.ID, r.Running)
 		}
+	default: // there is nothing to look at
 	}
 	return ""
 }

@@ -36,8 +36,9 @@ func describe(c messaging.Command) string {
 		return fmt.Sprintf("stream %s %d", m.Handle, m.Job)
 	case messaging.ContainerCommand:
 		return shortName(m) + " " + m.Named()
+	default:
+		return shortName(c)
 	}
-	return shortName(c)
 }
 
 func shortName(v any) string { return strings.TrimPrefix(fmt.Sprintf("%T", v), "messaging.") }
@@ -59,8 +60,9 @@ func describeEvent(e messaging.Event) string {
 		return fmt.Sprintf("answers client %d, request %d: %s", e.Ask.Client, e.Ask.Request, describeAnswer(e.Answer))
 	case messaging.AsksForgotten, messaging.NodeStopped:
 		return shortName(e)
+	default:
+		return ""
 	}
-	return ""
 }
 
 func describeAnswer(a messaging.Answer) string {
@@ -73,8 +75,9 @@ func describeAnswer(a messaging.Answer) string {
 		return fmt.Sprintf("exit %d", a.Status)
 	case messaging.Done:
 		return "done"
+	default:
+		return fmt.Sprintf("%s %v", shortName(a), a)
 	}
-	return fmt.Sprintf("%s %v", shortName(a), a)
 }
 
 func mapKeys[K comparable, V any](m map[K]V) iter.Seq[K] { return maps.Keys(m) }

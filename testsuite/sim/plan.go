@@ -79,7 +79,9 @@ func newPlan(seed uint64, rate float64) plan {
 		if len(sorts) == 0 {
 			break
 		}
-		p.ops = append(p.ops, operation{sort: sorts[rng.IntN(len(sorts))], seed: rng.Uint64(), pause: pauses[rng.IntN(len(pauses))]})
+		p.ops = append(p.ops, operation{
+			sort: sorts[rng.IntN(len(sorts))], seed: rng.Uint64(), pause: pauses[rng.IntN(len(pauses))],
+		})
 	}
 	return p
 }

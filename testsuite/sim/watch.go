@@ -17,7 +17,8 @@ var ways = map[messaging.State][]messaging.State{
 
 // rank orders the states of one life: what was seen never goes back.
 var rank = map[messaging.State]int{
-	messaging.Born: 0, messaging.Starting: 1, messaging.Running: 2, messaging.Stopping: 3, messaging.Stopped: 4, messaging.Crashed: 4,
+	messaging.Born: 0, messaging.Starting: 1, messaging.Running: 2,
+	messaging.Stopping: 3, messaging.Stopped: 4, messaging.Crashed: 4,
 }
 
 // watch sees what the node tells and says what must never be told. It knows
@@ -78,6 +79,7 @@ func (o *watch) event(e messaging.Event) {
 		if e.MemoryMiB > memoryMiB || e.DiskMiB > diskMiB {
 			o.w.violate("the node offers more than it has: %+v", e)
 		}
+	default: // says nothing that could be wrong
 	}
 }
 

@@ -83,6 +83,7 @@ func (n *wire) carry(e messaging.Event) {
 				if n.w.tree != nil && n.w.lives == agent {
 					n.w.tree.ExitTold(e.Instance)
 				}
+			default: // is never carried
 			}
 		})
 	}

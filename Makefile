@@ -3,7 +3,7 @@
 
 PROGRAMS = ./cmd/deacon ./cmd/deacon-init ./examples/demo ./testsuite/leftovers
 
-.PHONY: build droplets demo test test-root guest check bench fuzz fmt setup sweep
+.PHONY: build droplets demo test test-root guest check bench fuzz fmt setup sweep sim mutations
 
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -ldflags "-s -w" -o bin/ $(PROGRAMS)
@@ -25,6 +25,15 @@ test: setup build
 sweep: setup build
 	DEACON_BIN=$(CURDIR)/bin go test ./testsuite/chaos/sweep -count 1 -timeout 4h -v \
 		-sweep.kills=0 -sweep.times=$(or $(TIMES),5) $(if $(SEED),-sweep.seed=$(SEED))
+
+# Whole lives of a node from seeds, at three rates of faults (nightly); make test
+# plays a slice that follows from the commit's hash: make sim COUNT=20000 FROM=1
+sim:
+	go test ./testsuite/sim -count 1 -timeout 4h -v -run TestSeeds -sim.count=$(or $(COUNT),20000) $(if $(FROM),-sim.from=$(FROM))
+
+# Bugs that are made on purpose, one at a time: the simulation must find each.
+mutations:
+	go test ./testsuite/sim -count 1 -timeout 2h -v -run TestDeliberateBugsAreFound -sim.mutations
 
 # Only the tests that touch the kernel.
 test-root: setup build

@@ -22,7 +22,8 @@ import (
 //	containers/<id>/jobs/<n>/stderr
 //	containers/<id>/jobs/<n>/exit    written by PID 1, once
 //	containers/<id>/jobs/<n>/stdin   of a long one, gone as soon as the job has it open
-//	containers/<id>/jobs/next/exit   of one that was forgotten, emptied for the next
+//	containers/<id>/jobs/<n>/offsets how far the output was published
+//	containers/<id>/jobs/next        of one that was forgotten, emptied for the next
 //	containers/<id>/used             one bit for each job that was forgotten
 //	containers/<id>/left/<n>         of one whose output is still written to
 //	trash/<id>.<n>                   renamed aside, emptied or removed later
@@ -36,8 +37,10 @@ const (
 	stderrFile = "stderr"
 	exitFile   = "exit"
 	stdinFile  = "stdin"
-	usedFile   = "used"
-	leftFolder = "left"
+	// offsetsFile is isolation/output's: how far the output was published.
+	offsetsFile = "offsets"
+	usedFile    = "used"
+	leftFolder  = "left"
 )
 
 // What belongs to the node alone, and by these modes to nobody else, may serve

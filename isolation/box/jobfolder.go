@@ -176,10 +176,13 @@ func openMemory(content []byte) (*os.File, error) {
 func openNowhere(string, int) (*os.File, error) { return open(os.DevNull, unix.O_RDWR, 0) }
 
 // openOutput opens for reading too: PID 1 punches holes through the same
-// descriptor that the job writes to. The file is made for the job: its user
-// can change whatever there is about it.
+// descriptor that the job writes to. The file is new or as new (scrub).
 func openOutput(name string, owner int) (*os.File, error) {
-	file, err := open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_APPEND, rootsFile)
+	const flags = unix.O_RDWR | unix.O_APPEND | unix.O_NOFOLLOW
+	file, err := open(name, flags, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = open(name, flags|unix.O_CREAT|unix.O_EXCL, rootsFile)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -17,10 +17,10 @@ const shelfMax = 64
 
 // shelf keeps the folders of containers that are gone for those that come.
 // Making eight inodes for a container and removing them again was a twentieth
-// of what a start costs, under ext4 (record.Replace says why). What could be a
-// tenant's is not among what is kept: output belongs to the job's user, who can
-// do with it what he likes, so that is removed. Kept are folders, records and
-// notes of the node's own, emptied.
+// of what a start costs, under ext4 (record.Replace says why). Kept are folders,
+// records and notes of the node's own, emptied, and output that can be made what
+// new files are (scrub): that belonged to the job's user, who could do with it
+// what he liked.
 type shelf struct {
 	path string
 
@@ -131,8 +131,11 @@ func strip(path string) error {
 // else may use next meanwhile.
 func retire(job, next string) error {
 	err := sift(job, jobMode, func(name, path string) error {
-		if name == exitFile {
+		switch {
+		case name == exitFile, name == offsetsFile, record.IsSpare(name):
 			return blank(path)
+		case (name == stdoutFile || name == stderrFile) && scrub(path) == nil:
+			return nil
 		}
 		return os.RemoveAll(path)
 	})

@@ -1,6 +1,7 @@
 package box
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -97,7 +98,8 @@ func TestAFolderThatIsUsedAgainShowsNothingOfItsPast(t *testing.T) {
 		t.Fatalf("on the shelf are %v", kept)
 	}
 	empty := tree(t, kept[0])
-	want := []string{".", "jobs", "jobs/next", "jobs/next/exit", "left", "spec", "spec.new", "used"}
+	want := []string{".", "jobs", "jobs/next", "jobs/next/exit", "jobs/next/stderr", "jobs/next/stdout", "left",
+		"spec", "spec.new", "used"}
 	if !slices.Equal(names(empty), want) {
 		t.Errorf("on the shelf is %v, want %v", names(empty), want)
 	}
@@ -183,20 +185,81 @@ func TestWhatMayBeKnownToSomebodyIsNotUsedAgain(t *testing.T) {
 			must(t, errors.Join(os.Remove(f.exit(1)), os.Symlink(string(f), f.exit(1))))
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			f, s := usedFolder(t)
-			before := tree(t, string(f))
-			spoil(t, f)
-			if !s.keep(string(f)) {
-				t.Fatal("the folder itself was not kept")
-			}
-			for path, k := range tree(t, s.ready[0]) {
-				if filepath.Base(path) == exitFile && k.inode == before["jobs/1/exit"].inode {
-					t.Error("the exit record is there:", path)
-				}
-			}
-		})
+		t.Run(name, func(t *testing.T) { expectAnew(t, exitFile, spoil) })
 	}
+}
+
+// expectAnew does something to a file of a job, and wants it to serve nobody else.
+func expectAnew(t *testing.T, file string, spoil func(t *testing.T, f folder)) {
+	t.Helper()
+	f, s := usedFolder(t)
+	before := tree(t, string(f))
+	spoil(t, f)
+	if !s.keep(string(f)) {
+		t.Fatal("the folder itself was not kept")
+	}
+	for path, k := range tree(t, s.ready[0]) {
+		if filepath.Base(path) == file && k.inode == before["jobs/1/"+file].inode {
+			t.Error("the file is there:", path)
+		}
+	}
+}
+
+// A job's user owns its output: what he did to it is undone, or it serves nobody else.
+func TestOutputIsUsedAgainOnlyAsNew(t *testing.T) {
+	output := func(f folder) string { return filepath.Join(f.job(1), stdoutFile) }
+	for name, spoil := range map[string]func(t *testing.T, f folder){
+		"open for reading": func(t *testing.T, f folder) { held(t, output(f), unix.O_RDONLY) },
+		"open for writing": func(t *testing.T, f folder) { held(t, output(f), unix.O_WRONLY) },
+		"with an attribute": func(t *testing.T, f folder) {
+			must(t, unix.Setxattr(output(f), "user.note", []byte("secret"), 0))
+		},
+		"with an access list": func(t *testing.T, f folder) {
+			// Version 2, five entries: the owner, uid 1, the group, the mask, others.
+			list := []byte{2, 0, 0, 0}
+			for _, e := range [][3]uint32{{1, 6, 1<<32 - 1}, {2, 6, 1}, {4, 4, 1<<32 - 1}, {16, 6, 1<<32 - 1}, {32, 0, 1<<32 - 1}} {
+				list = binary.LittleEndian.AppendUint16(list, uint16(e[0]))
+				list = binary.LittleEndian.AppendUint16(list, uint16(e[1]))
+				list = binary.LittleEndian.AppendUint32(list, e[2])
+			}
+			must(t, unix.Setxattr(output(f), "system.posix_acl_access", list, 0))
+		},
+		"with a flag": func(t *testing.T, f folder) {
+			file, err := os.Open(output(f))
+			must(t, err)
+			defer file.Close()
+			must(t, unix.IoctlSetPointerInt(int(file.Fd()), unix.FS_IOC_SETFLAGS, 0x40|0x80000)) // nodump, and ext4's own
+		},
+		"with two names": func(t *testing.T, f folder) {
+			must(t, os.Link(output(f), filepath.Join(t.TempDir(), "second")))
+		},
+		"that is a pipe": func(t *testing.T, f folder) {
+			must(t, errors.Join(os.Remove(output(f)), unix.Mkfifo(output(f), 0o600)))
+		},
+		"that is a link": func(t *testing.T, f folder) {
+			must(t, errors.Join(os.Remove(output(f)), os.Symlink(f.exit(1), output(f))))
+		},
+	} {
+		t.Run(name, func(t *testing.T) { expectAnew(t, stdoutFile, spoil) })
+	}
+	f, s := usedFolder(t)
+	before := tree(t, string(f))["jobs/1/"+stdoutFile]
+	must(t, errors.Join(os.Chmod(output(f), 0o4777), os.WriteFile(output(f), []byte("secret"), 0)))
+	if !s.keep(string(f)) {
+		t.Fatal("the folder was not kept")
+	}
+	now := tree(t, s.ready[0])["jobs/next/"+stdoutFile]
+	if want := (known{inode: before.inode, mode: unix.S_IFREG | 0o600}); now != want {
+		t.Errorf("it is %+v, want %+v", now, want)
+	}
+}
+
+// held opens a file for as long as the test lasts.
+func held(t *testing.T, name string, flags int) {
+	t.Helper()
+	fd, err := unix.Open(name, flags|unix.O_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { unix.Close(fd) })
 }
 
 func must(t *testing.T, err error) {
@@ -284,7 +347,8 @@ func TestAShelfIsTakenOverEmptied(t *testing.T) {
 	if want := []string{half}; !slices.Equal(s.ready, want) {
 		t.Errorf("ready is %v, want %v", s.ready, want)
 	}
-	want := []string{".", "7", "7/jobs", "7/jobs/next", "7/jobs/next/exit", "7/spec"}
+	want := []string{".", "7", "7/jobs", "7/jobs/next", "7/jobs/next/exit", "7/jobs/next/stderr",
+		"7/jobs/next/stdout", "7/spec"}
 	left := tree(t, s.path)
 	if !slices.Equal(names(left), want) || left["7/spec"].size+left["7/jobs/next/exit"].size != 0 {
 		t.Errorf("there is %+v, want %v, empty", left, want)

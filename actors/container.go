@@ -100,25 +100,26 @@ type container struct {
 	parts  parts
 	parent kit.Ref[containersMessage]
 
-	state   containerState
-	busy    bool               // a step of the kernel's is under way
-	deaf    bool               // PID 1 did not stop its jobs when it was asked to
-	making  context.CancelFunc // ends the making under way; nil: none is
-	turn    bool               // waiting for, or having, a turn to make
-	asked   int                // how often anybody wanted something of it
-	mute    bool               // it could not be asked: it may be there, and is not to be made
-	status  isolation.Status
-	exit    *isolation.Exit
-	jobs    map[uint32]*keptJob                // a bare container's
-	starts  map[uint32]context.CancelCauseFunc // of jobs that are being started
-	wanted  map[uint32]startJob                // before it is known what there is
-	health  containerFact                      // healthy or unhealthy, once known
-	oom     bool
-	done    chan struct{} // closed when the job ended: the output's follower ends then
-	output  bool          // followed, and not yet drained
-	retries int
-	hurry   bool
-	rested  bool
+	state    containerState
+	busy     bool               // a step of the kernel's is under way
+	deaf     bool               // PID 1 did not stop its jobs when it was asked to
+	making   context.CancelFunc // ends the making under way; nil: none is
+	turn     bool               // waiting for, or having, a turn to make
+	asked    int                // how often anybody wanted something of it
+	mute     bool               // it could not be asked: it may be there, and is not to be made
+	status   isolation.Status
+	exit     *isolation.Exit
+	jobs     map[uint32]*keptJob                // a bare container's
+	starts   map[uint32]context.CancelCauseFunc // of jobs that are being started
+	wanted   map[uint32]startJob                // before it is known what there is
+	health   containerFact                      // healthy or unhealthy, once known
+	oom      bool
+	done     chan struct{} // closed when the job ended: the output's follower ends then
+	followed bool          // by its leaves
+	output   bool          // followed, and not yet drained
+	retries  int
+	hurry    bool
+	rested   bool
 }
 
 func (w *world) containerKind(o containerOrder, p parts, parent kit.Ref[containersMessage]) kit.Kind[containerMessage] {
@@ -293,8 +294,11 @@ func (k *container) act(c *kit.Context[containerMessage]) {
 	case containerStopping:
 		k.actStopping(c)
 	case containerStopped:
-		if k.order.bare { // it may have been stopped before it could be asked
+		switch { // it may have been stopped before it could be asked
+		case k.order.bare:
 			k.followOwned(c)
+		case !k.followed:
+			k.follow(c)
 		}
 		k.order.owner(halted{})
 		if k.order.goal == goalRemove {

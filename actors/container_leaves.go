@@ -76,6 +76,7 @@ func (k *container) leaf(c *kit.Context[containerMessage], f leafFact) {
 // follow starts the leaves: one waits for the job, one follows its output, one
 // asks whether it accepts connections.
 func (k *container) follow(c *kit.Context[containerMessage]) {
+	k.followed = true
 	forsook := func(name string, reason error) containerMessage {
 		return leafTold{leafForsook{name, reason}}
 	}

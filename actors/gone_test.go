@@ -152,3 +152,45 @@ func TestAnAnswerToAFormerOrderIsNotCountedOn(t *testing.T) {
 		s.expectState("app", messaging.Crashed)
 	})
 }
+
+// Whoever is to stop a container can't ask it first; what it was stopped for is told
+// all the same.
+func TestTheEndOfWhatCouldNotBeAskedIsTold(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		arm := s.failOnce("containers", "swept")
+		s.begin()
+		s.start("app", "serve", "app.example")
+		pass(5 * time.Second)
+		until := time.Now().Add(10 * time.Second)
+		s.kernel.Fault = func(call, _ string) error {
+			if (call == "stop" || call == "adopt") && time.Now().Before(until) {
+				return errors.New("no answer")
+			}
+			return nil
+		}
+		arm()
+		s.kernel.OOMKill(s.held()[0].ID, false)
+		pass(time.Minute)
+		s.expectState("app", messaging.Crashed)
+	})
+}
+
+// A machine that can't be asked for a while how a job is doing says nothing of it.
+func TestAJobThatCannotBeWaitedForForAWhileRunsOn(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		until := time.Now().Add(10 * time.Second)
+		s.kernel.Fault = func(call, _ string) error {
+			if call == "wait" && time.Now().Before(until) {
+				return errors.New("no descriptor left")
+			}
+			return nil
+		}
+		s.begin()
+		s.start("app", "serve", "app.example")
+		pass(time.Minute)
+		s.expectState("app", messaging.Running)
+		s.kernel.Exit(s.held()[0].ID, isolation.Exit{Code: 3})
+		pass(time.Second)
+		s.expectState("app", messaging.Crashed)
+	})
+}

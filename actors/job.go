@@ -20,10 +20,13 @@ type (
 		err  error
 	}
 	oomWaited struct{ err error }
+	// waitDue asks again: that it can't be asked says nothing of the job.
+	waitDue struct{}
 )
 
 func (waited) job()    {}
 func (oomWaited) job() {}
+func (waitDue) job()   {}
 
 // job waits for the end of one process tree, and for the kernel's word that it
 // killed one of its processes for want of memory.
@@ -33,6 +36,7 @@ type job struct {
 	source OutputSource
 	bare   bool // one of many: another leaf hears of the memory
 	parent kit.Ref[containerMessage]
+	pause  time.Duration
 }
 
 func (w *world) jobKind(source OutputSource, bare bool, parent kit.Ref[containerMessage]) kit.Kind[jobMessage] {
@@ -42,9 +46,8 @@ func (w *world) jobKind(source OutputSource, bare bool, parent kit.Ref[container
 }
 
 func (j *job) Up(c *kit.Context[jobMessage]) error {
-	kit.Pipe(c, "wait", func(ctx context.Context) (isolation.Exit, error) {
-		return j.w.Kernel.Wait(ctx, j.source.Container, j.source.Job)
-	}, func(e isolation.Exit, err error) jobMessage { return waited{e, err} })
+	j.pause = j.w.Settings.RetryMin
+	j.wait(c)
 	if j.bare {
 		return nil
 	}
@@ -54,6 +57,12 @@ func (j *job) Up(c *kit.Context[jobMessage]) error {
 	return nil
 }
 
+func (j *job) wait(c *kit.Context[jobMessage]) {
+	kit.Pipe(c, "wait", func(ctx context.Context) (isolation.Exit, error) {
+		return j.w.Kernel.Wait(ctx, j.source.Container, j.source.Job)
+	}, func(e isolation.Exit, err error) jobMessage { return waited{e, err} })
+}
+
 func (j *job) Receive(c *kit.Context[jobMessage], m jobMessage) error {
 	switch m := m.(type) {
 	case waited:
@@ -61,9 +70,15 @@ func (j *job) Receive(c *kit.Context[jobMessage], m jobMessage) error {
 			m.exit, m.err = isolation.Exit{Job: j.source.Job, Code: -1, Lost: true}, nil
 		}
 		if m.err != nil {
-			return m.err
+			c.Log().Warn("a job can't be waited for and will be again", "container", j.source.Container,
+				"job", j.source.Job, "error", m.err)
+			c.After(j.pause, waitDue{})
+			j.pause = min(2*j.pause, j.w.Settings.NudgeEvery)
+			return nil
 		}
 		j.parent.Tell(leafTold{jobOver{m.exit}})
+	case waitDue:
+		j.wait(c)
 	case oomWaited:
 		if m.err == nil {
 			j.parent.Tell(leafTold{oomSeen{}})

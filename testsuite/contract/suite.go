@@ -218,6 +218,8 @@ func forget(w *world) {
 		w.t.Errorf("it is still there: %+v", j)
 	}
 	w.refused("its number again", w.k.Spawn(w.ctx(), id, w.Job(1, ExitsIn7)))
+	w.ok("spawn", w.k.Spawn(w.ctx(), id, w.Job(2, Sleeps)))
+	w.refused("forget of what runs", w.k.Forget(w.ctx(), id, 2))
 	w.take(id)
 }
 

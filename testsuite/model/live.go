@@ -119,11 +119,12 @@ func (k *Kernel) Forget(ctx context.Context, id string, job uint32) error {
 	}
 	k.with(id, func(c *container) {
 		if j := c.jobs[job]; j != nil && j.exit == nil && c.alive {
-			k.violate("job %d of %s is forgotten while it runs", job, id)
+			err = fmt.Errorf("job %d of %s runs", job, id)
+			return
 		}
 		delete(c.jobs, job)
 	})
-	return then(nil)
+	return then(err)
 }
 
 // amend changes what is kept of a container, amendLiving of one whose PID 1 lives.

@@ -3,7 +3,7 @@
 
 PROGRAMS = ./cmd/deacon ./cmd/deacon-init ./examples/demo ./testsuite/leftovers
 
-.PHONY: build droplets demo test test-root guest check bench fuzz fmt setup sweep sim mutations
+.PHONY: chaos build droplets demo test test-root guest check bench fuzz fmt setup sweep sim mutations
 
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -ldflags "-s -w" -o bin/ $(PROGRAMS)
@@ -44,6 +44,13 @@ test-root: setup build
 guest:
 	@tools/setup guest
 	GUEST_KERNEL=$$(tools/guest-kernel) nice -n 19 go test -tags guest -count 1 -timeout 60m -v $(if $(SHORT),-short) ./testsuite/guest
+
+# Half an hour of faults on a node with 100 containers that are asked all the time;
+# the page is REPORT/report.html. make chaos TIME=5m CONTAINERS=20 SEED=7
+chaos: setup build
+	DEACON_BIN=$(CURDIR)/bin go test -count 1 -timeout 90m -v ./testsuite/chaos -run TestANodeStandsWhatIsDrawn \
+		-chaos.duration $(or $(TIME),30m) -chaos.containers $(or $(CONTAINERS),100) -chaos.seed $(or $(SEED),0) \
+		-chaos.report $(abspath $(or $(REPORT),bin/chaos))
 
 check:
 	tools/gofmt-check

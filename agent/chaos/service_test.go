@@ -283,3 +283,40 @@ func TestEachKindOfActorPanicsTwiceAtMost(t *testing.T) {
 		t.Errorf("healed: %v", got)
 	}
 }
+
+func TestASlowDiskIsKeptBusyUntilItIsHealed(t *testing.T) {
+	_, n := newService(t)
+	if err := realDisk(n); err != nil {
+		if !strings.Contains(err.Error(), "is in memory") {
+			t.Fatal(err)
+		}
+		n.State = "." // the temporary folder is no disk here; the package's own is
+		t.Cleanup(func() { os.RemoveAll(ballast) })
+	}
+	done, err := diskSlow.Inject(t.Context(), n, Order{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := func() (bytes int64) {
+		files, _ := filepath.Glob(filepath.Join(n.State, ballast, "*", "busy"))
+		for _, file := range files {
+			if info, err := os.Stat(file); err == nil {
+				bytes += info.Size()
+			}
+		}
+		return bytes
+	}
+	for deadline := time.Now().Add(awhile); written() < 2<<20; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes were written", written())
+		}
+	}
+	for range 2 { // healing may be repeated
+		if err := done.Heal(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if left := written(); left != 0 {
+		t.Errorf("%d bytes are left", left)
+	}
+}

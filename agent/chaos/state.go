@@ -37,6 +37,8 @@ var stateFlipped = Fault{
 	},
 }
 
+// damage changes a record in the moment in which the agent dies: a living one
+// would write it again.
 func (n *Node) damage(ctx context.Context, o Order, change func([]byte) []byte) (Injection, error) {
 	status, err := n.victim(ctx, o)
 	if err != nil {
@@ -50,9 +52,14 @@ func (n *Node) damage(ctx context.Context, o Order, change func([]byte) []byte) 
 	if len(body) == 0 {
 		return Injection{}, fmt.Errorf("%s is empty", name)
 	}
-	if err := os.WriteFile(name, change(body), 0o600); err != nil {
-		return Injection{}, err
+	body = change(body)
+	begin := func() {
+		if err := os.WriteFile(name, body, 0o600); err != nil {
+			n.Log.Error("a record could not be damaged", "file", name, "error", err)
+			return
+		}
+		killAgent()
 	}
 	note := filepath.Join("containers", status.Spec.ID, specFile)
-	return Injection{Victim: victimOf(status), Note: note, Begin: killAgent}, nil
+	return Injection{Victim: victimOf(status), Note: note, Begin: begin}, nil
 }

@@ -136,6 +136,14 @@ func (s *Steps) Adopt(ctx context.Context, id string) (isolation.Status, error) 
 	return s.Kernel.Adopt(ctx, id)
 }
 
+// Audit may fail or be slow: then what somebody broke is found later.
+func (s *Steps) Audit(ctx context.Context) ([]isolation.Finding, error) {
+	if _, err := s.pass(ctx); err != nil {
+		return nil, err
+	}
+	return s.Kernel.Audit(ctx)
+}
+
 // Stop may fail, be slow, or lose its answer.
 func (s *Steps) Stop(ctx context.Context, id string, grace time.Duration) error {
 	return s.step(ctx, func() error { return s.Kernel.Stop(ctx, id, grace) })

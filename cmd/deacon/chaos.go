@@ -42,6 +42,7 @@ and every fault ends by itself, even if this command is killed.`,
 		s.nats.register(cmd.Flags())
 		group.AddCommand(cmd)
 	}
+	group.AddCommand(newChaosResume())
 	return group
 }
 
@@ -202,7 +203,7 @@ func (s *session) chaosRun(ctx context.Context, file string, o chaosOptions) err
 		}
 	}
 	d := drill.Drill{
-		Scenario: scenario, Seed: seed, Nodes: o.nodes, Fleet: fleet, Note: s.note,
+		Scenario: scenario, Seed: seed, Nodes: o.nodes, Fleet: fleet, Note: s.note, ResumeLater: resumeLater,
 		Replay: fmt.Sprintf("deacon chaos run %s --node %s --seed %d", quoteWord(file), strings.Join(o.nodes, ","), seed),
 	}
 	report, err := d.Run(ctx)

@@ -140,7 +140,7 @@ func TestFaultsThatLastDoWhatTheySayAndEnd(t *testing.T) {
 		{faults.Order{Fault: "steps-slow"}, func() bool { return l.under("steps-slow") }},
 		{faults.Order{Fault: "steps-fail"}, func() bool { return l.under("steps-fail") }},
 		{faults.Order{Fault: "nats-reordered"}, func() bool { return l.under("nats-reordered") }},
-		{faults.Order{Fault: "actor-panics", Rate: 1}, func() bool { return l.node.said("was made to fail") }},
+		{faults.Order{Fault: "actor-panics", Rate: 1, For: faults.Span(4 * time.Second)}, func() bool { return l.node.said("was made to fail") }},
 	} {
 		if c.order.For == 0 {
 			c.order.For = faults.Span(1500 * time.Millisecond)

@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,6 +66,7 @@ func supervise(t *testing.T, config string) *supervisor {
 
 func (s *supervisor) run(program string) {
 	defer close(s.ended)
+	runtime.LockOSThread() // the agent's signal is sent when the thread ends that started it
 	for {
 		s.mu.Lock()
 		if s.over {
@@ -72,6 +75,8 @@ func (s *supervisor) run(program string) {
 		}
 		s.process = exec.Command(program, "agent", "-c", s.config)
 		s.process.Stdout, s.process.Stderr = (*supervisorLog)(s), (*supervisorLog)(s)
+		// A test run that is killed leaves nothing: the agent shuts down by itself.
+		s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGINT}
 		s.starts++
 		err := s.process.Start()
 		process := s.process

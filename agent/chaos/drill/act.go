@@ -125,7 +125,9 @@ func (r *run) stopAgent(ctx context.Context, done Done, order chaos.Order) Done 
 	process, err := unix.PidfdOpen(listing.PID, 0)
 	if err == nil {
 		defer unix.Close(process)
-		err = unix.PidfdSendSignal(process, unix.SIGSTOP, nil, 0)
+		if err = r.ResumeLater(process, lasts); err == nil {
+			err = unix.PidfdSendSignal(process, unix.SIGSTOP, nil, 0)
+		}
 	}
 	if err != nil {
 		done.Error = fmt.Sprintf("stop process %d: %v", listing.PID, err)

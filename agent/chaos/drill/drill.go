@@ -21,6 +21,9 @@ type Drill struct {
 	Fleet    Fleet
 	Replay   string                           // the command that runs it again
 	Note     func(format string, args ...any) // says what goes on
+	// ResumeLater has somebody who outlives the drill continue a process, held by
+	// a pidfd, that is about to be stopped.
+	ResumeLater func(process int, after time.Duration) error
 }
 
 // beginMax is how long the drill's own applications may take to run at first.

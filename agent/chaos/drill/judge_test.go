@@ -148,7 +148,8 @@ func TestWhatIsLeftAndGivenUpAreFindings(t *testing.T) {
 	h := newHistory(t)
 	h.answers("a/0")
 	h.log.GaveUp = []Change{{At: h.at(3), Target: "janitor", To: "n", Words: "boom"}}
-	h.log.Done = []Done{{Fault: "disk-full", Node: "n", From: h.at(5), Error: "no"}, {Fault: "no-inodes", Node: "n", From: h.at(6), Skipped: "no"}}
+	h.log.Done = []Done{{Fault: "disk-full", Node: "n", From: h.at(5), Error: "no"},
+		{Fault: "no-inodes", Node: "n", From: h.at(6), Skipped: "no"}}
 	h.leftMsg = compare(chaos.Audit{Node: "n", Containers: []string{"a"}, Descriptors: 5},
 		chaos.Audit{Node: "n", Containers: []string{"a", "b"}, Descriptors: 500, Goroutines: 500,
 			Odd: []string{"link x"}, Faults: []string{"f"}})

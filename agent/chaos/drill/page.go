@@ -32,8 +32,8 @@ func (p Report) Page() ([]byte, error) {
 		Picture Picture
 		Done    int // faults that were done
 		Skipped int
-		Kinds   int
-	}{p, p.picture(), p.done(), len(p.Faults) - p.done(), len(p.kinds())})
+		Sums    []sum
+	}{p, p.picture(), p.done(), len(p.Faults) - p.done(), p.sums()})
 	if err != nil {
 		return nil, fmt.Errorf("drill: make the page: %w", err)
 	}
@@ -57,6 +57,37 @@ func (p Report) kinds() (kinds []string) {
 		}
 	}
 	return kinds
+}
+
+// sum is what all faults of one kind came to.
+type sum struct {
+	Fault                        string
+	Done, Not, Noticed, Requests int
+	Back                         chaos.Span // the longest
+	Harms                        chaos.Harm
+}
+
+func (p Report) sums() (sums []sum) {
+	for _, kind := range p.kinds() {
+		fault, _ := chaos.Find(kind)
+		s := sum{Fault: kind, Harms: fault.Harm}
+		for _, f := range p.Faults {
+			switch {
+			case f.Fault != kind:
+				continue
+			case f.Error != "" || f.Skipped != "":
+				s.Not++
+				continue
+			case f.Requests > 0:
+				s.Noticed++
+			}
+			s.Done++
+			s.Requests += f.Requests
+			s.Back = max(s.Back, f.Back)
+		}
+		sums = append(sums, s)
+	}
+	return sums
 }
 
 func shortSpan(s chaos.Span) string {

@@ -125,8 +125,12 @@ func (p *Report) count(r *run, j *judge) {
 			p.Seconds[i].Running = p.Seconds[i-1].Running // nobody looked, or nobody answered
 		}
 	}
+	seen := map[string]bool{} // some events come twice
 	for _, c := range r.log.Changes {
+		again := seen[c.Instance+c.To]
+		seen[c.Instance+c.To] = true
 		switch {
+		case again:
 		case c.To == "CRASHED":
 			p.Crashes++
 		case c.To == "RUNNING":

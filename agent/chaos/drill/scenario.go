@@ -160,7 +160,8 @@ func ParseScenario(name string, src []byte) (Scenario, error) {
 		return Scenario{}, scenarioError(name, parser.Files(), r.diags)
 	}
 	if body.Duration == nil {
-		return Scenario{}, &ScenarioError{name, `It has no "duration". How long is it to take? duration = "5m", for instance.`}
+		return Scenario{}, &ScenarioError{name,
+			`It has no "duration". How long is it to take? duration = "5m", for instance.`}
 	}
 	if len(s.Random.Faults) == 0 && len(s.Fixed) == 0 {
 		return Scenario{}, &ScenarioError{name,
@@ -222,6 +223,9 @@ func (f *scenarioFile) read(r *reader) Scenario {
 				"When? at = \"10s\" is ten seconds after the beginning. What has no time belongs into \"random\".")
 		}
 		r.duration(fault.At, &fixed.At, 0, durationMax)
+		if s.Duration > 0 && fixed.At > s.Duration {
+			r.fault(fault.At, "After the end", "The scenario takes "+s.Duration.String()+", and this would be later.")
+		}
 		s.Fixed = append(s.Fixed, fixed)
 	}
 	return s

@@ -77,6 +77,8 @@ fault "nats-slow" {
 		`durations = 1`:      `Did you mean "duration"?`,
 		`duration = `:        "Missing expression",
 		`application "a" {}`: "No droplet",
+		`duration = "1s"
+fault "init-killed" { at = "2s" }`: "After the end",
 	} {
 		if _, err := ParseScenario("x.hcl", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)

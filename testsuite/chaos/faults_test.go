@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -314,4 +315,46 @@ fault "job-killed" { at = "1s" }
 	if report.Passed || report.Requests.Answered == 0 || report.Requests.Unanswered == 0 || report.Crashes != 1 {
 		t.Errorf("%+v", report.Requests)
 	}
+}
+
+// An agent that was stopped can't go on by itself, and who stopped it may be
+// killed before he continues it.
+func TestAStoppedAgentGoesOnThoughWhoStoppedItIsKilled(t *testing.T) {
+	l := newLaboratory(t)
+	url := l.start("steady")
+	file := filepath.Join(t.TempDir(), "stop.hcl")
+	scenario := `
+duration = "1m"
+fault "agent-stopped" {
+  at  = "1s"
+  for = "4s"
+}
+`
+	if err := os.WriteFile(file, []byte(scenario), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	drill := exec.Command(rig.Binary(t, "deacon"), "chaos", "run", file)
+	drill.Env = append(os.Environ(), "DEACON_NATS="+l.nats.URL)
+	if err := drill.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l.eventually("the agent is stopped", l.stopped)
+	if err := errors.Join(answers(url), drill.Process.Kill()); err != nil {
+		t.Error(err)
+	}
+	drill.Wait()
+	if !l.stopped() {
+		t.Error("the agent goes on at once")
+	}
+	l.eventually("the agent goes on", func() bool { return !l.stopped() && l.reachable() })
+}
+
+// stopped says whether the agent's process is.
+func (l *laboratory) stopped() bool {
+	body, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(l.listing.PID), "stat"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	_, state, _ := strings.Cut(string(body), ") ")
+	return strings.HasPrefix(state, "T")
 }

@@ -194,3 +194,22 @@ func TestAJobThatCannotBeWaitedForForAWhileRunsOn(t *testing.T) {
 		s.expectState("app", messaging.Crashed)
 	})
 }
+
+// Its actor falls when the container is just made, and PID 1 dies before the next one
+// asks: whoever wants it is told, and nothing is left.
+func TestAContainerThatDiesUnheardOfIsAnsweredFor(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.slow("adopt", time.Second, fine)
+		arm := s.failOnce("container", "created")
+		s.begin()
+		arm()
+		create := s.connect(1).send(createOf("h"))
+		pass(100 * time.Millisecond)
+		s.kernel.KillInit(s.held()[0].ID)
+		pass(time.Minute)
+		expectAnswer(t, "create", s.expectOne("create", create), messaging.Failed{Text: "command exited with failure"})
+		if held := s.held(); len(held) > 0 {
+			t.Errorf("left are %v", held)
+		}
+	})
+}

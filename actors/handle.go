@@ -287,7 +287,11 @@ func (h *handle) fact(c *kit.Context[handleMessage], f containerFact) {
 		h.parts.ledger.Tell(release{h.id})
 		h.giveUp(designWords(f.err))
 	case containerLost: // what still runs of it is no container any more
-		h.initDied(c)
+		if h.known {
+			h.initDied(c)
+		} else {
+			h.lostInMaking(c)
+		}
 	case unstoppable:
 		h.cantStop(c)
 	case jobEnded:

@@ -61,6 +61,13 @@ func (h *handle) designed(c *kit.Context[handleMessage], m designed) {
 	h.order(c, containerOrder{goal: goalRun, spec: h.spec, fresh: true})
 }
 
+// lostInMaking ends a handle whose container was made and died before anybody
+// heard of it.
+func (h *handle) lostInMaking(c *kit.Context[handleMessage]) {
+	h.order(c, containerOrder{goal: goalRemove})
+	h.giveUp(helperFailed)
+}
+
 // giveUp ends a handle of which nothing was made.
 func (h *handle) giveUp(text string) {
 	h.state = handleDestroyed

@@ -173,9 +173,14 @@ func (b *book) claim(p Placement, application string, memory, disk int64) bool {
 	return true
 }
 
-// claimSpec enters a container of which only the kernel's side is left.
+// claimSpec enters a container of which only the kernel's side is left: until it
+// is destroyed it may use all that an instance was promised.
 func (b *book) claimSpec(spec isolation.Spec) bool {
-	if !b.claim(placementOf(spec), "", 0, 0) {
+	var memory, disk int64
+	if spec.Owner == isolation.OwnerInstance {
+		memory, disk = spec.Limits.MemoryBytes>>20, spec.Limits.DiskBytes>>20
+	}
+	if !b.claim(placementOf(spec), "", memory, disk) {
 		return false
 	}
 	e := b.entries[spec.ID]

@@ -59,3 +59,21 @@ func TestWhatIsPromisedComesBackWhole(t *testing.T) {
 		t.Errorf("left in the book: %+v", b)
 	}
 }
+
+// What an instance's container uses whose record is lost is nobody else's until
+// the container is destroyed.
+func TestAnOrphanKeepsTheMemoryThatItMayUse(t *testing.T) {
+	b := testBook()
+	orphan := isolation.Spec{ID: "orphan", Owner: isolation.OwnerInstance, Epoch: 1,
+		Limits: isolation.Limits{MemoryBytes: 80 << 20, DiskBytes: 10 << 20}}
+	if !b.claimSpec(orphan) {
+		t.Fatal("the container's slot was refused")
+	}
+	if _, err := b.reserve(demand{container: "new", memory: 30}); err == nil {
+		t.Error("memory was promised that the orphan may use")
+	}
+	b.release("orphan")
+	if _, err := b.reserve(demand{container: "new", memory: 30}); err != nil {
+		t.Error("the memory of a dead orphan is not given back:", err)
+	}
+}

@@ -218,6 +218,16 @@ func (r *run) notWell(ctx context.Context, v view) (left []string) {
 	if why := r.unsteady(v); why != "" {
 		left = append(left, why)
 	}
+	for _, node := range r.Nodes {
+		lacks, heard := r.log.disagrees(node, r.healed, v.runs)
+		switch {
+		case !heard:
+			left = append(left, "node "+node+" sent no heartbeat since all was healed")
+		case len(lacks) > 0:
+			left = append(left, fmt.Sprintf("node %s: the heartbeat lacks %d instances that run: %s",
+				node, len(lacks), shortList(lacks)))
+		}
+	}
 	clear(r.after)
 	if err := r.audit(ctx, r.after); err != nil {
 		return append(left, err.Error())

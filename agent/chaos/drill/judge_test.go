@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/deacon-agent/deacon/agent/chaos"
+	"github.com/deacon-agent/deacon/messaging"
 )
 
 // history is a drill that ran for a minute in the past; every moment is given
@@ -194,4 +195,22 @@ func TestAWindowThatTheEndCutsShortIsNoFinding(t *testing.T) {
 	h.answers("a/0", 50, 60)
 	h.fault("link-deleted", "a/0", 50, 50)
 	h.finds("a/0 did not answer again")
+}
+
+func TestTheNewestHeartbeatMustNameWhatRuns(t *testing.T) {
+	h := newHistory(t)
+	runs := map[string]string{"one": "n", "two": "n", "other": "m"}
+	if _, heard := h.log.disagrees("n", h.at(10), runs); heard {
+		t.Error("a node that never spoke was heard")
+	}
+	h.log.beat(h.at(5), messaging.Beat{NodeID: "n", Instances: []messaging.BeatInstance{{Instance: "one"}, {Instance: "two"}}})
+	if lacks, heard := h.log.disagrees("n", h.at(10), runs); heard || len(lacks) != 0 {
+		t.Errorf("an old heartbeat counts: %v", lacks)
+	}
+	h.log.beat(h.at(12), messaging.Beat{NodeID: "n", Instances: []messaging.BeatInstance{
+		{Instance: "one"}, {Instance: "two", State: messaging.Crashed}}})
+	h.log.beat(h.at(13), messaging.Beat{NodeID: "m"})
+	if lacks, heard := h.log.disagrees("n", h.at(10), runs); !heard || len(lacks) != 1 || lacks[0] != "two" {
+		t.Errorf("lacks %v, heard %v", lacks, heard)
+	}
 }

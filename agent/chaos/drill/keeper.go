@@ -116,13 +116,20 @@ func (k *keeper) chosen(target string) (is, known bool) {
 	return k.only[target], k.only != nil
 }
 
-type rows []messaging.InstanceRow
+// found is an instance and the node that told of it.
+type found struct {
+	node string
+	messaging.InstanceRow
+}
+
+type rows []found
 
 // view is what the nodes said at one look.
 type view struct {
 	answered map[string]bool
 	running  int
-	missing  []string // targets that should run and don't, on nodes that answered
+	runs     map[string]string // instances, and their nodes
+	missing  []string          // targets that should run and don't, on nodes that answered
 }
 
 // look asks the nodes, and notes where each target answers.
@@ -131,12 +138,13 @@ func (k *keeper) look(ctx context.Context) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	v := view{answered: map[string]bool{}}
+	v := view{answered: map[string]bool{}, runs: map[string]string{}}
 	live, running := k.living(lists, v.answered), map[string]bool{}
 	for t, rows := range live {
 		for _, row := range rows {
 			if row.State == messaging.Running {
 				running[t] = true
+				v.runs[row.Instance] = row.node
 				k.targets.set(t, url(row))
 				break
 			}
@@ -161,18 +169,18 @@ func (k *keeper) living(lists []messaging.InstancesListed, answered map[string]b
 				continue
 			}
 			seen[row.Instance] = true
-			live[t] = append(live[t], row)
+			live[t] = append(live[t], found{list.NodeID, row})
 		}
 	}
 	for _, rows := range live {
-		slices.SortFunc(rows, func(a, b messaging.InstanceRow) int {
+		slices.SortFunc(rows, func(a, b found) int {
 			return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.Instance, b.Instance))
 		})
 	}
 	return live
 }
 
-func url(row messaging.InstanceRow) string {
+func url(row found) string {
 	return "http://" + netip.AddrPortFrom(row.Host, row.Port).String()
 }
 
@@ -246,7 +254,7 @@ func (k *keeper) start(ctx context.Context, own *wanted) error {
 	return k.fleet.Client.Publish(ctx, subject, body)
 }
 
-func (k *keeper) stopAllButOne(ctx context.Context, own *wanted, rows []messaging.InstanceRow) error {
+func (k *keeper) stopAllButOne(ctx context.Context, own *wanted, rows rows) error {
 	var extra []string
 	kept := false
 	for _, row := range rows {

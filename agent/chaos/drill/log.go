@@ -35,9 +35,9 @@ type Change struct {
 
 // Beat is a heartbeat of a node.
 type Beat struct {
-	At        time.Time
-	Node      string
-	Instances int
+	At   time.Time
+	Node string
+	Live map[string]bool // instances that aren't told as crashed
 }
 
 // Log is everything that happened, in the order in which it was heard of.

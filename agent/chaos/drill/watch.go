@@ -31,13 +31,48 @@ func (k *keeper) watch(crashed chan<- string) error {
 	return nil
 }
 
+// beat writes a heartbeat down. Only the newest of a node is looked at closely.
+func (l *Log) beat(now time.Time, e messaging.Beat) {
+	live := map[string]bool{}
+	for _, instance := range e.Instances {
+		if instance.State != messaging.Crashed {
+			live[instance.Instance] = true
+		}
+	}
+	for i := len(l.Beats) - 1; i >= 0; i-- {
+		if l.Beats[i].Node == e.NodeID {
+			l.Beats[i].Live = nil
+			break
+		}
+	}
+	l.Beats = append(l.Beats, Beat{now, e.NodeID, live})
+}
+
+// disagrees says which of the instances of a node its newest heartbeat since a
+// moment doesn't have; ok: there is one.
+func (l *Log) disagrees(node string, since time.Time, instances map[string]string) (lacks []string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.Beats) - 1; i >= 0; i-- {
+		if beat := l.Beats[i]; beat.Node == node {
+			for instance, at := range instances {
+				if at == node && !beat.Live[instance] {
+					lacks = append(lacks, instance)
+				}
+			}
+			return lacks, beat.At.After(since)
+		}
+	}
+	return nil, false
+}
+
 // write writes an event down; where it is a crash, it returns whose.
 func (k *keeper) write(event messaging.Event) (crashed string) {
 	k.log.add(func(l *Log) {
 		now := time.Now()
 		switch e := event.(type) {
 		case messaging.Beat:
-			l.Beats = append(l.Beats, Beat{now, e.NodeID, len(e.Instances)})
+			l.beat(now, e)
 		case messaging.NodeStarted:
 			l.Begun = append(l.Begun, Beat{At: now, Node: e.Node.ID})
 		case messaging.ActorGaveUp:

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	duration   = flag.Duration("chaos.duration", 35*time.Second, "how long the drawn scenario takes")
+	duration   = flag.Duration("chaos.duration", 25*time.Second, "how long the drawn scenario takes")
 	containers = flag.Int("chaos.containers", 8, "how many containers it has")
 	seed       = flag.Uint64("chaos.seed", 0, "what it is drawn by; 0: the commit's hash")
 	folder     = flag.String("chaos.report", "", "where its report goes; empty: nowhere that stays")

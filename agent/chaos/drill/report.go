@@ -120,6 +120,9 @@ func (p *Report) count(r *run, j *judge) {
 	for _, h := range r.log.Health {
 		p.Seconds[p.second(h.At)].Running = h.Running
 	}
+	if i := slices.IndexFunc(p.Seconds, func(s Second) bool { return s.Running > 0 }); i > 0 {
+		p.Seconds[0].Running = p.Seconds[i].Running // the first look comes a moment after the beginning
+	}
 	for i := 1; i < len(p.Seconds); i++ {
 		if p.Seconds[i].Running == 0 {
 			p.Seconds[i].Running = p.Seconds[i-1].Running // nobody looked, or nobody answered

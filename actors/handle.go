@@ -309,8 +309,9 @@ func (h *handle) fact(c *kit.Context[handleMessage], f containerFact) {
 }
 
 func (h *handle) initDied(c *kit.Context[handleMessage]) {
-	h.note.event(eventInitDied)
-	h.keep(c)
+	if h.note.event(eventInitDied) { // else a note that can't be written would be tried for ever
+		h.keep(c)
+	}
 	h.stop(c, 0)
 }
 

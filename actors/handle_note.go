@@ -65,11 +65,13 @@ func (n note) encode() json.RawMessage {
 	return encoded
 }
 
-// event adds to the set.
-func (n *note) event(text string) {
-	if !slices.Contains(n.Events, text) {
-		n.Events = append(n.Events, text)
+// event adds to the set, and says whether it was new.
+func (n *note) event(text string) bool {
+	if slices.Contains(n.Events, text) {
+		return false
 	}
+	n.Events = append(n.Events, text)
+	return true
 }
 
 // noted says that a note is on disk, or why not; dropped are jobs that the one

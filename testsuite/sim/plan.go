@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -43,6 +44,8 @@ type plan struct {
 	seed   uint64
 	rate   float64
 	chance [faults]float64
+	kinds  []string // of actors that fail, with chances higher by their fewness; none: all do
+	calls  []string // of the kernel's that go wrong; none: all do
 	ops    []operation
 	keep   map[int]bool // which of ops are done; nil: all
 }
@@ -59,6 +62,10 @@ func newPlan(seed uint64, rate float64) plan {
 		if t, ok := tempered[f]; ok {
 			p.chance[f] *= t
 		}
+	}
+	p.kinds, p.calls = some(rng, actorKinds), some(rng, kernelCalls)
+	if len(p.kinds) > 0 {
+		p.chance[actorPanics] = min(rate/2, 6*p.chance[actorPanics])
 	}
 	sorts := make([]int, 0, len(operations)) // each as often as its weight in this run
 	for sort, o := range operations {
@@ -86,6 +93,31 @@ func newPlan(seed uint64, rate float64) plan {
 	return p
 }
 
+// What may be singled out in a run: what is rare among everything that happens
+// fails often then, and what it works with does not.
+var (
+	actorKinds = strings.Fields("node ledger networks allocation containers container job output health memory " +
+		"droplets droplet instances instance janitor handles handle")
+	kernelCalls = strings.Fields("create adopt wait stop destroy release prepare probe containers spawn forget note " +
+		"limit map stats audit copy usage")
+)
+
+// some is one to three of a list in one run of two, and none in the other.
+func some(rng *rand.Rand, list []string) (chosen []string) {
+	if rng.IntN(2) == 0 {
+		return nil
+	}
+	for range 1 + rng.IntN(3) {
+		chosen = append(chosen, list[rng.IntN(len(list))])
+	}
+	return chosen
+}
+
+// strikes says whether one of those that were chosen is meant.
+func strikes(chosen []string, name string) bool {
+	return len(chosen) == 0 || slices.Contains(chosen, name)
+}
+
 func (p plan) String() string {
 	var words []string
 	for f, chance := range p.chance {
@@ -93,5 +125,6 @@ func (p plan) String() string {
 			words = append(words, fmt.Sprintf("%s %.3f", faultNames[f], chance))
 		}
 	}
-	return fmt.Sprintf("seed %d rate %g: %d operations; %s", p.seed, p.rate, len(p.ops), strings.Join(words, ", "))
+	return fmt.Sprintf("seed %d rate %g: %d operations; %s; of actors %v, of calls %v (none: all)",
+		p.seed, p.rate, len(p.ops), strings.Join(words, ", "), p.kinds, p.calls)
 }

@@ -75,7 +75,7 @@ func (w *world) fail(t kit.Turn) {
 	if w.everything {
 		w.note("turn: %s %s", t.Path, t.Message)
 	}
-	if t.Message != "Down" && w.chance(actorPanics, w.luck) {
+	if t.Message != "Down" && strikes(w.plan.kinds, t.Kind) && w.chance(actorPanics, w.luck) {
 		w.note("fault: %s fails at %s", t.Path, t.Message)
 		panic(errByChance)
 	}
@@ -83,7 +83,7 @@ func (w *world) fail(t kit.Turn) {
 
 // trouble draws what goes wrong with a call of the kernel's.
 func (w *world) trouble(call, id string) (t model.Trouble) {
-	if w.healed {
+	if w.healed || !strikes(w.plan.calls, call) {
 		return t
 	}
 	switch {

@@ -19,7 +19,7 @@ var (
 	seedFlag  = flag.Uint64("sim.seed", 0, "play this seed only, and print what happens")
 	rateFlag  = flag.Float64("sim.rate", 0, "with faults at this rate only")
 	traceFlag = flag.Bool("sim.trace", false, "print every message that is handled, too")
-	countFlag = flag.Uint64("sim.count", 250, "how many seeds to play at each rate")
+	countFlag = flag.Uint64("sim.count", 1000, "how many seeds to play at each rate")
 	fromFlag  = flag.Uint64("sim.from", 0, "the first of them; 0: by the commit's hash")
 )
 

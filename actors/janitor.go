@@ -81,7 +81,7 @@ func (j *janitor) Receive(c *kit.Context[janitorMessage], m janitorMessage) erro
 			c.Log().Warn("containers can't be listed; the next sweep tries again", "error", m.err)
 			return nil
 		}
-		j.sweep(m.specs, j.w.promises.Load())
+		j.sweep(c, m.specs, j.w.promises.Load())
 	case auditDue:
 		kit.Pipe(c, "audit", j.w.Kernel.Audit,
 			func(f []isolation.Finding, err error) janitorMessage { return audited{f, err} })
@@ -95,7 +95,7 @@ func (j *janitor) Receive(c *kit.Context[janitorMessage], m janitorMessage) erro
 	return nil
 }
 
-func (j *janitor) sweep(specs []isolation.Spec, asOf uint64) {
+func (j *janitor) sweep(c *kit.Context[janitorMessage], specs []isolation.Spec, asOf uint64) {
 	known := map[string]bool{}
 	for _, r := range j.w.Store.All() {
 		if r.State != messaging.Crashed { // nobody wants a crashed instance's container
@@ -108,6 +108,8 @@ func (j *janitor) sweep(specs []isolation.Spec, asOf uint64) {
 		if !known[spec.ID] && spec.Owner == isolation.OwnerInstance {
 			suspect[spec.ID] = true
 			if first || j.suspect[spec.ID] {
+				c.Log().Warn("a container that no instance on record wants is destroyed", "container", spec.ID,
+					"instance", spec.Tenant)
 				j.reclaim(spec)
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/initclient"
 	"github.com/deacon-agent/deacon/isolation/network"
+	"github.com/deacon-agent/deacon/isolation/record"
 	"github.com/deacon-agent/deacon/isolation/slot"
 )
 
@@ -173,9 +174,13 @@ func (b *Box) askAll(ctx context.Context, specs []isolation.Spec, patience time.
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	answers := make([]error, len(specs))
+	damage := make([][]string, len(specs))
 	var asking sync.WaitGroup
 	for i, spec := range specs {
-		asking.Go(func() { answers[i] = b.ask(bounded, spec) })
+		asking.Go(func() {
+			answers[i] = b.ask(bounded, spec)
+			damage[i] = b.inspect(spec)
+		})
 	}
 	asking.Wait()
 	if ctx.Err() != nil {
@@ -183,6 +188,7 @@ func (b *Box) askAll(ctx context.Context, specs []isolation.Spec, patience time.
 	}
 	var found census
 	for i, spec := range specs {
+		b.Notes = append(b.Notes, damage[i]...)
 		switch err := answers[i]; {
 		case err == nil:
 			found.kept = append(found.kept, b.attachment(spec))
@@ -204,7 +210,7 @@ func (b *Box) askAll(ctx context.Context, specs []isolation.Spec, patience time.
 func (b *Box) ask(ctx context.Context, spec isolation.Spec) error {
 	for {
 		_, err := b.reach(ctx, spec)
-		if err == nil || final(err) {
+		if err == nil || final(err) || errors.Is(err, initclient.ErrTooNew) { // which asking again doesn't change
 			return err
 		}
 		select {
@@ -240,7 +246,12 @@ func (b *Box) specs() (specs []isolation.Spec, damaged []damage, err error) {
 		if !slot.ValidID(entry.Name()) {
 			continue
 		}
-		spec, err := b.folder(entry.Name()).spec()
+		f := b.folder(entry.Name())
+		spec, err := f.spec()
+		if former, found := f.former(entry.Name(), err); found {
+			b.Notes = append(b.Notes, fmt.Sprintf("%v: what it said before its last change holds again", err))
+			spec, err = former, b.recordAgain(former)
+		}
 		if err == nil && spec.ID != entry.Name() {
 			err = fmt.Errorf("its record is that of %s", spec.ID)
 		}
@@ -251,6 +262,16 @@ func (b *Box) specs() (specs []isolation.Spec, damaged []damage, err error) {
 		specs = append(specs, spec)
 	}
 	return specs, damaged, nil
+}
+
+// former is what a damaged record was before it was replaced the last time. The
+// file may be there and be that of another container.
+func (f folder) former(id string, err error) (spec isolation.Spec, found bool) {
+	if !errors.Is(err, record.ErrCorrupt) {
+		return spec, false
+	}
+	err = record.LoadSpare(string(f), specRecord, &spec)
+	return spec, err == nil && spec.ID == id
 }
 
 // sweep removes what a dead agent left in the middle of something. Where a

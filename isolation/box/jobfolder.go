@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/isolation/initproto"
 )
 
 // jobFiles are the descriptors that a job and its PID 1 get.
@@ -58,6 +59,9 @@ func (f folder) openJob(job isolation.Job, owner int) (_ jobFiles, err error) {
 	if files.exit, err = lend(f.exit(job.Number), unix.O_RDWR|unix.O_CREAT); err != nil {
 		return files, err
 	}
+	// Room for how it ends, should the disk be full by then. A file system that
+	// can't say so gives it when it is written.
+	_ = unix.Fallocate(int(files.exit.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, initproto.ExitSize)
 	files.dir, err = lend(dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	return files, err
 }

@@ -36,7 +36,7 @@ const (
 // has to be read, which costs most, is read of some containers in each.
 func (b *Box) Audit(ctx context.Context) ([]isolation.Finding, error) {
 	held := b.everyHeld()
-	found, missing, failed := b.auditNetwork(ctx, held)
+	found, missing, failed := b.auditNetwork(held)
 	turn := b.audits.Add(1)
 	for i, c := range held {
 		if ctx.Err() != nil {
@@ -80,7 +80,7 @@ func (b *Box) attachments(held []*container) (all []network.Attachment) {
 
 // auditNetwork brings the table back where it is not as it was written, and says
 // what single containers lack.
-func (b *Box) auditNetwork(ctx context.Context, held []*container) (found []isolation.Finding, lacks network.Harm, err error) {
+func (b *Box) auditNetwork(held []*container) (found []isolation.Finding, lacks network.Harm, err error) {
 	all := b.attachments(held)
 	lacks, err = b.network.TableHarm(all)
 	if errors.Is(err, network.ErrTable) {
@@ -167,7 +167,8 @@ func (b *Box) harmOf(c *container) (h harm) {
 		h.record = fmt.Sprintf("its record %s/%s is damaged", f, specRecord)
 	}
 	if _, err := os.Lstat(f.socket()); errors.Is(err, fs.ErrNotExist) {
-		h.fatal = append(h.fatal, fmt.Sprintf("its socket %s is gone, without which no other agent could take hold of it", f.socket()))
+		h.fatal = append(h.fatal, fmt.Sprintf("its socket %s is gone, without which no other agent could take hold of it",
+			f.socket()))
 	}
 	has, err := c.group.Limits(c.spec.Limits)
 	switch {
@@ -244,7 +245,7 @@ func (b *Box) mend(ctx context.Context, id string) (isolation.Finding, error) {
 	if len(h.fatal) > 0 {
 		finding.Lost, finding.Remedy = true, ended
 		if err := killAndWait(int(c.init.PIDFD().Fd())); err != nil {
-			finding.Remedy = fmt.Sprintf("that can't be given back to a container that lives, and it could not be ended: %v", err)
+			finding.Remedy = fmt.Sprintf("that can't be given back while it lives, and it could not be ended: %v", err)
 		}
 	}
 	return finding, nil

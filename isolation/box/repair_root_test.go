@@ -4,14 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/nftables"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/testsuite/rig"
@@ -31,30 +28,10 @@ func (v vandal) must(err error) {
 	}
 }
 
-func (v vandal) link() netlink.Link {
-	v.t.Helper()
-	link, err := netlink.LinkByName(v.b.config.Plan.Link(slotOf(v.spec)))
-	v.must(err)
-	return link
-}
+func (v vandal) link() string { return v.b.config.Plan.Link(slotOf(v.spec)) }
 
-// rules changes the machine's rules.
-func (v vandal) rules(change func(*nftables.Conn, *nftables.Table)) {
-	v.t.Helper()
-	conn, err := nftables.New()
-	v.must(err)
-	change(conn, &nftables.Table{Name: v.b.config.Plan.Table(), Family: nftables.TableFamilyINet})
-	v.must(conn.Flush())
-}
-
-// set empties a set of the table.
-func (v vandal) empties(name string) {
-	v.t.Helper()
-	v.rules(func(conn *nftables.Conn, table *nftables.Table) {
-		set, err := conn.GetSetByName(table, name)
-		v.must(err)
-		conn.FlushSet(set)
-	})
+func (v vandal) traces() rig.Traces {
+	return rig.Traces{Tag: v.b.config.Plan.Tag, State: v.b.config.State}
 }
 
 // groups are the container's in every hierarchy.
@@ -74,20 +51,17 @@ func (v vandal) groups() (all []string) {
 }
 
 // writes sets a limit of the container, by its name on v1 and on v2.
-func (v vandal) writes(file, value string) {
+func (v vandal) writes(file, value string) error {
 	v.t.Helper()
 	for _, dir := range v.groups() {
 		for _, path := range []string{filepath.Join(dir, file), filepath.Join(dir, "jobs", file)} {
 			if _, err := os.Stat(path); err == nil {
-				v.must(os.WriteFile(path, []byte(value), 0))
-				return
+				return os.WriteFile(path, []byte(value), 0)
 			}
 		}
 	}
-	v.t.Fatalf("no group has %s", file)
+	return fmt.Errorf("no group has %s", file)
 }
-
-func (v vandal) version() string { return v.b.cgroups.Name() }
 
 // audits audits until nothing is found any more, and returns what was.
 func (v vandal) audits() (found []isolation.Finding) {
@@ -108,6 +82,64 @@ func (v vandal) audits() (found []isolation.Finding) {
 	return found
 }
 
+// harmDone is what is done to a container, and what is said of that.
+type harmDone struct {
+	name string
+	does func() error
+	says string
+}
+
+func (v vandal) toTheNetwork() []harmDone {
+	return []harmDone{
+		{"the table is deleted", v.traces().DeleteTable, "table is gone"},
+		{"the table's rules are flushed", v.traces().FlushTable, "not as it was written"},
+		{"a rule is put in", func() error { return v.traces().AddRule("input") }, "not as it was written"},
+		{"everybody's ports are unmapped", func() error { return v.traces().EmptySet("ports") }, "mapping of port 61001"},
+		{"nobody may send", func() error { return v.traces().EmptySet("tenants") }, "right to send"},
+		{"defaults are forgotten", func() error { return v.traces().EmptySet("defaults") }, "traffic without a rule"},
+		{"the link is set down", func() error { return rig.SetLinkDown(v.link()) }, "is down"},
+		{"the link loses its address", func() error { return rig.DropAddress(v.link()) }, "lost the address"},
+		{"the link is deleted", func() error { return rig.DeleteLink(v.link()) }, "is gone"},
+	}
+}
+
+func (v vandal) toTheLimits() []harmDone {
+	v1 := v.b.cgroups.Name() == "v1"
+	named := func(one, two string) string {
+		if v1 {
+			return one
+		}
+		return two
+	}
+	memory := func(value string) func() error {
+		return func() error {
+			if v1 {
+				v.writes("memory.memsw.limit_in_bytes", "-1")
+			}
+			return v.writes(named("memory.limit_in_bytes", "memory.max"), value)
+		}
+	}
+	return []harmDone{
+		{"the limit on memory is raised", memory(strconv.Itoa(512 << 20)), "limit on memory is 536870912 and was 67108864"},
+		{"the limit on memory is taken off", memory(named("-1", "max")), "limit on memory is none and was 67108864"},
+		{"the cpu is divided otherwise",
+			func() error { return v.writes(named("cpu.shares", "cpu.weight"), "5000") }, "cpu shares"},
+		{"the limit on cpu time is taken off",
+			func() error { return v.writes(named("cpu.cfs_quota_us", "cpu.max"), named("-1", "max")) },
+			"limit on cpu time is none and was 500"},
+		{"the limit on processes is raised", func() error { return v.writes("pids.max", "30000") },
+			"processes is 30000 and was 64"},
+	}
+}
+
+func (v vandal) toTheRecord() []harmDone {
+	spec := filepath.Join(string(v.b.folder(v.spec.ID)), specRecord)
+	return []harmDone{
+		{"the record is deleted", func() error { return os.Remove(spec) }, "spec is gone"},
+		{"the record is damaged", func() error { return os.Truncate(spec, 40) }, "spec is damaged"},
+	}
+}
+
 func TestWhatSomebodyTakesIsGivenAgain(t *testing.T) {
 	rig.NewOutside(t)
 	m := newMachine(t)
@@ -122,65 +154,11 @@ func TestWhatSomebodyTakesIsGivenAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := vandal{t, b, spec}
-	v1 := v.version() == "v1"
-	named := func(one, two string) string {
-		if v1 {
-			return one
-		}
-		return two
-	}
 	if found := v.audits(); len(found) != 0 {
 		t.Fatalf("where nothing is amiss, it finds %+v", found)
 	}
-	for _, harm := range []struct {
-		name string
-		does func()
-		says string
-	}{
-		{"the table is deleted", func() {
-			v.rules(func(c *nftables.Conn, table *nftables.Table) { c.DelTable(table) })
-		}, "table is gone"},
-		{"the table's rules are flushed", func() {
-			v.rules(func(c *nftables.Conn, table *nftables.Table) { c.FlushTable(table) })
-		}, "not as it was written"},
-		{"a rule is put in", func() {
-			v.rules(func(c *nftables.Conn, table *nftables.Table) {
-				c.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: "input", Table: table}})
-			})
-		}, "not as it was written"},
-		{"everybody's ports are unmapped", func() { v.empties("ports") }, "mapping of port 61001"},
-		{"nobody may send", func() { v.empties("tenants") }, "right to send"},
-		{"defaults are forgotten", func() { v.empties("defaults") }, "traffic without a rule"},
-		{"the link is set down", func() { v.must(netlink.LinkSetDown(v.link())) }, "is down"},
-		{"the link loses its address", func() {
-			addresses, err := netlink.AddrList(v.link(), unix.AF_INET)
-			v.must(err)
-			v.must(netlink.AddrDel(v.link(), &addresses[0]))
-		}, "lost the address"},
-		{"the link is deleted", func() { v.must(netlink.LinkDel(v.link())) }, "is gone"},
-		{"the limit on memory is raised", func() {
-			if v1 {
-				v.writes("memory.memsw.limit_in_bytes", "-1")
-			}
-			v.writes(named("memory.limit_in_bytes", "memory.max"), strconv.Itoa(512<<20))
-		}, "limit on memory is 536870912 and was 67108864"},
-		{"the limit on memory is taken off", func() {
-			if v1 {
-				v.writes("memory.memsw.limit_in_bytes", "-1")
-			}
-			v.writes(named("memory.limit_in_bytes", "memory.max"), named("-1", "max"))
-		}, "limit on memory is none and was 67108864"},
-		{"the cpu is divided otherwise", func() { v.writes(named("cpu.shares", "cpu.weight"), "5000") }, "cpu shares"},
-		{"the limit on cpu time is taken off", func() {
-			v.writes(named("cpu.cfs_quota_us", "cpu.max"), named("-1", "max"))
-		}, "limit on cpu time is none and was 500"},
-		{"the limit on processes is raised", func() { v.writes("pids.max", "30000") }, "processes is 30000 and was 64"},
-		{"the record is deleted", func() { v.must(os.Remove(filepath.Join(string(b.folder(spec.ID)), specRecord))) }, "spec is gone"},
-		{"the record is damaged", func() {
-			v.must(os.Truncate(filepath.Join(string(b.folder(spec.ID)), specRecord), 40))
-		}, "spec is damaged"},
-	} {
-		harm.does()
+	for _, harm := range slices.Concat(v.toTheNetwork(), v.toTheLimits(), v.toTheRecord()) {
+		v.must(harm.does())
 		found := v.audits()
 		if len(found) == 0 || !strings.Contains(found[0].What, harm.says) || found[0].Lost || found[0].Remedy == "" {
 			t.Errorf("%s: it finds %+v, want %q", harm.name, found, harm.says)
@@ -190,18 +168,24 @@ func TestWhatSomebodyTakesIsGivenAgain(t *testing.T) {
 				t.Errorf("%s: it says of another: %+v", harm.name, f)
 			}
 		}
-		for _, address := range []string{"127.0.0.1:61001", fmt.Sprint(rig.NodeAddress, ":61001")} {
-			if got := says(address, 100_000); got != "hello" {
-				t.Errorf("%s: after that, %s says %q", harm.name, address, got)
-			}
+		v.expectWhole(harm.name)
+	}
+}
+
+// expectWhole wants the container to serve, within its limits and on record.
+func (v vandal) expectWhole(after string) {
+	v.t.Helper()
+	for _, address := range []string{"127.0.0.1:61001", fmt.Sprint(rig.NodeAddress, ":61001")} {
+		if got := says(address, 100_000); got != "hello" {
+			v.t.Errorf("%s: after that, %s says %q", after, address, got)
 		}
-		if limits, err := b.Limit(t.Context(), spec.ID, isolation.LimitChange{}); err != nil ||
-			limits.MemoryBytes != spec.Limits.MemoryBytes || limits.Pids != spec.Limits.Pids || limits.CPUMillis != 500 {
-			t.Errorf("%s: after that, its limits are %+v, %v", harm.name, limits, err)
-		}
-		if recorded, err := b.folder(spec.ID).spec(); err != nil || recorded.Slot != spec.Slot {
-			t.Errorf("%s: after that, its record is %+v, %v", harm.name, recorded, err)
-		}
+	}
+	if limits, err := v.b.Limit(v.t.Context(), v.spec.ID, isolation.LimitChange{}); err != nil ||
+		limits.MemoryBytes != v.spec.Limits.MemoryBytes || limits.Pids != v.spec.Limits.Pids || limits.CPUMillis != 500 {
+		v.t.Errorf("%s: after that, its limits are %+v, %v", after, limits, err)
+	}
+	if recorded, err := v.b.folder(v.spec.ID).spec(); err != nil || recorded.Slot != v.spec.Slot {
+		v.t.Errorf("%s: after that, its record is %+v, %v", after, recorded, err)
 	}
 }
 
@@ -352,10 +336,6 @@ func BenchmarkAudit(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	conn, err := nftables.New()
-	if err != nil {
-		b.Fatal(err)
-	}
 	audit := func(b *testing.B) {
 		if found, err := box.Audit(b.Context()); err != nil || len(found) > 0 {
 			b.Fatal(found, err)
@@ -367,11 +347,12 @@ func BenchmarkAudit(b *testing.B) {
 		}
 	})
 	b.Run("changing", func(b *testing.B) {
-		other := &nftables.Table{Name: "deacontest", Family: nftables.TableFamilyIPv4}
+		other := rig.Traces{Tag: "nobod"}
 		for b.Loop() {
-			conn.AddTable(other)
-			conn.DelTable(other)
-			if err := conn.Flush(); err != nil {
+			if err := other.MakeTable(); err != nil {
+				b.Fatal(err)
+			}
+			if err := other.DeleteTable(); err != nil {
 				b.Fatal(err)
 			}
 			audit(b)

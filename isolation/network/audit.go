@@ -1,14 +1,15 @@
 package network
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/nftables"
@@ -60,19 +61,17 @@ func (n *Network) Lacking(some []Attachment) (Harm, error) {
 
 // compare finds elements that are not there.
 func (t *table) compare(conn *nftables.Conn, live []Attachment, harm Harm) error {
+	tenant := func(a Attachment) []nftables.SetElement { return []nftables.SetElement{t.tenant(a.Slot)} }
 	for _, part := range []struct {
 		set  *nftables.Set
 		of   func(Attachment) []nftables.SetElement
-		what func(Attachment, nftables.SetElement) string
+		what string
 	}{
-		{t.tenants, func(a Attachment) []nftables.SetElement { return []nftables.SetElement{t.tenant(a.Slot)} },
-			func(Attachment, nftables.SetElement) string { return "its right to send" }},
-		{t.ports, t.mapped, func(_ Attachment, e nftables.SetElement) string {
-			return fmt.Sprintf("the mapping of port %d", uint16(e.Key[0])<<8|uint16(e.Key[1]))
-		}},
-		{t.defaults, t.defaultOf, func(Attachment, nftables.SetElement) string { return "what becomes of traffic without a rule" }},
-		{t.egress, t.outletsIn(t.egress), func(Attachment, nftables.SetElement) string { return "the way to its egress rules" }},
-		{t.nearby, t.outletsIn(t.nearby), func(Attachment, nftables.SetElement) string { return "the way to its rules for neighbours" }},
+		{t.tenants, tenant, "its right to send"},
+		{t.ports, t.mapped, "the mapping of port"},
+		{t.defaults, t.defaultOf, "what becomes of traffic without a rule"},
+		{t.egress, t.outletsIn(t.egress), "the way to its egress rules"},
+		{t.nearby, t.outletsIn(t.nearby), "the way to its rules for neighbours"},
 	} {
 		there, err := existing(conn, part.set)
 		if err != nil {
@@ -81,11 +80,15 @@ func (t *table) compare(conn *nftables.Conn, live []Attachment, harm Harm) error
 		for _, a := range live {
 			for _, e := range part.of(a) {
 				value, found := there[string(e.Key)]
+				what := part.what
+				if part.set == t.ports {
+					what = fmt.Sprintf("%s %d", what, binary.BigEndian.Uint16(e.Key))
+				}
 				switch {
 				case !found:
-					harm.add(a.Slot, "%s is not in the table's %s any more", part.what(a, e), part.set.Name)
-				case part.set == t.ports && !strings.HasPrefix(string(value), string(e.Val)):
-					harm.add(a.Slot, "%s leads elsewhere", part.what(a, e))
+					harm.add(a.Slot, "%s is not in the table's %s any more", what, part.set.Name)
+				case part.set == t.ports && !bytes.HasPrefix(value, e.Val):
+					harm.add(a.Slot, "%s leads elsewhere", what)
 				}
 			}
 		}
@@ -125,7 +128,7 @@ func generation() (uint32, error) {
 		}
 		for decoder.Next() {
 			if value := decoder.Bytes(); decoder.Type() == unix.NFTA_GEN_ID && len(value) == 4 {
-				return uint32(value[0])<<24 | uint32(value[1])<<16 | uint32(value[2])<<8 | uint32(value[3]), nil
+				return binary.BigEndian.Uint32(value), nil
 			}
 		}
 	}

@@ -138,6 +138,9 @@ func Load(dir, name string, v any) error {
 	return nil
 }
 
+// LoadSpare is Load for what Replace replaced the last time, where it did.
+func LoadSpare(dir, name string, v any) error { return Load(dir, name+temporarySuffix, v) }
+
 // Check says of a record what Load would, but whether it means anything.
 func Check(dir, name string) error {
 	_, err := read(dir, name)

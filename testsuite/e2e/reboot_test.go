@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/nftables"
-
 	"github.com/deacon-agent/deacon/agent/journal"
 	"github.com/deacon-agent/deacon/messaging/warden/protocol"
 	"github.com/deacon-agent/deacon/testsuite/rig"
@@ -32,12 +30,7 @@ func reboot(t *testing.T, node *rig.Node) {
 	if err := insist(5*time.Second, func() error { return removeGroups(traces.Tag) }); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := nftables.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.DelTable(&nftables.Table{Name: "deacon_" + traces.Tag, Family: nftables.TableFamilyINet})
-	if err := conn.Flush(); err != nil {
+	if err := traces.DeleteTable(); err != nil {
 		t.Fatal(err)
 	}
 	if left := traces.Leftovers(); len(left) > 0 {

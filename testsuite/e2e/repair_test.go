@@ -1,16 +1,14 @@
 package e2e
 
 import (
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/google/nftables"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/deacon-agent/deacon/testsuite/rig"
 )
@@ -25,33 +23,20 @@ func (s *stage) traces() rig.Traces {
 	return rig.TracesOf(s.t, filepath.Join(s.node.State, "s"))
 }
 
-// rules changes the node's rules behind its back.
-func (s *stage) rules(change func(*nftables.Conn, *nftables.Table)) {
-	s.t.Helper()
-	conn, err := nftables.New()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	change(conn, &nftables.Table{Name: "deacon_" + s.traces().Tag, Family: nftables.TableFamilyINet})
-	if err := conn.Flush(); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
 // link is the only one that the node has.
-func (s *stage) link() netlink.Link {
+func (s *stage) link() string {
 	s.t.Helper()
-	links, err := netlink.LinkList()
+	links, err := net.Interfaces()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	for _, link := range links {
-		if strings.HasPrefix(link.Attrs().Name, "dcn"+s.traces().Tag) {
-			return link
+		if strings.HasPrefix(link.Name, "dcn"+s.traces().Tag) {
+			return link.Name
 		}
 	}
 	s.t.Fatal("the node has no link")
-	return nil
+	return ""
 }
 
 // groups are the folders of cgroups of the node's only container.
@@ -85,48 +70,23 @@ func TestWhatSomebodyElseBreaksIsMendedAndSaid(t *testing.T) {
 	s := newStage(t, "")
 	app := s.running("web", nil)
 	born := app.ask("/run", "sh", "cut -d' ' -f22 /proc/1/stat")
-	check := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	for _, harm := range []struct {
 		name, says string
 		cuts       bool // nobody can reach the application meanwhile
-		does       func()
+		does       func() error
 	}{
-		{"the ruleset is flushed", "table is gone", true, func() {
-			s.rules(func(c *nftables.Conn, own *nftables.Table) { c.DelTable(own) })
-		}},
-		{"the port's rule is removed", "the mapping of port", true, func() {
-			s.rules(func(c *nftables.Conn, own *nftables.Table) {
-				set, err := c.GetSetByName(own, "ports")
-				check(err)
-				c.FlushSet(set)
-			})
-		}},
-		{"the link is set down", "is down", true, func() { check(netlink.LinkSetDown(s.link())) }},
-		{"the address is removed", "lost the address", true, func() {
-			link := s.link()
-			addresses, err := netlink.AddrList(link, unix.AF_INET)
-			check(err)
-			check(netlink.AddrDel(link, &addresses[0]))
-		}},
-		{"the link is deleted", "is gone", true, func() { check(netlink.LinkDel(s.link())) }},
-		{"the number of processes is not limited any more", "its limit on processes is none", false, func() {
-			for _, dir := range s.groups() {
-				for _, file := range []string{dir + "/pids.max", dir + "/jobs/pids.max"} {
-					if _, err := os.Stat(file); err == nil {
-						check(os.WriteFile(file, []byte("max"), 0))
-					}
-				}
-			}
-		}},
-		{"the record is deleted", "spec is gone", false, func() { check(os.Remove(s.folder() + "/spec")) }},
+		{"the ruleset is flushed", "table is gone", true, s.traces().DeleteTable},
+		{"the port's rule is removed", "the mapping of port", true, func() error { return s.traces().EmptySet("ports") }},
+		{"the link is set down", "is down", true, func() error { return rig.SetLinkDown(s.link()) }},
+		{"the address is removed", "lost the address", true, func() error { return rig.DropAddress(s.link()) }},
+		{"the link is deleted", "is gone", true, func() error { return rig.DeleteLink(s.link()) }},
+		{"processes are not limited any more", "its limit on processes is none", false, s.unlimitProcesses},
+		{"the record is deleted", "spec is gone", false, func() error { return os.Remove(s.folder() + "/spec") }},
 	} {
 		said := strings.Count(s.node.Log(), harm.says)
-		harm.does()
+		if err := harm.does(); err != nil {
+			t.Fatalf("%s: %v", harm.name, err)
+		}
 		begun, lost := time.Now(), 0
 		for {
 			_, err := app.try("/")
@@ -150,6 +110,18 @@ func TestWhatSomebodyElseBreaksIsMendedAndSaid(t *testing.T) {
 		t.Errorf("PID 1 was started at %s, and is now one of %s", born, now)
 	}
 	s.ctl.ExpectNone("droplet.exited", 10*time.Millisecond)
+}
+
+// unlimitProcesses takes the limit off the node's only container.
+func (s *stage) unlimitProcesses() error {
+	for _, dir := range s.groups() {
+		for _, file := range []string{dir + "/pids.max", dir + "/jobs/pids.max"} {
+			if _, err := os.Stat(file); err == nil {
+				return os.WriteFile(file, []byte("max"), 0)
+			}
+		}
+	}
+	return errors.New("no group has pids.max")
 }
 
 // Who can't be kept without what was taken is a crash, and its reason is in the

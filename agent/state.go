@@ -46,6 +46,25 @@ type identity struct {
 	ID      string       `json:"id"`
 	Pool    netip.Prefix `json:"pool"`     // invalid: a record of an older agent
 	UIDBase uint32       `json:"uid_base"` // 0: a record of an older agent
+	Format  uint32       `json:"format,omitempty"`
+}
+
+// stateFormat is what this agent makes of a state folder (docs/upgrades.md). It
+// grows when an older agent would do harm to what a newer one wrote. 0 is that of
+// agents that didn't write it down, and is the same as 1.
+const stateFormat = 1
+
+// StateFormatError says that a newer agent wrote the state folder, and that this
+// one has touched nothing.
+type StateFormatError struct {
+	Path          string
+	Format, Known uint32
+}
+
+func (e *StateFormatError) Error() string {
+	return fmt.Sprintf("agent: the state folder %s is of format %d, and this agent knows up to %d: "+
+		"a newer agent wrote it; start that one again. What runs goes on running, nothing was touched",
+		e.Path, e.Format, e.Known)
 }
 
 // StateHeldError says that another agent works on the same state folder.
@@ -102,6 +121,8 @@ func lockState(path string) (*os.File, error) {
 func identify(path, wantID string) (_ identity, notes []string, err error) {
 	known, notes, err := recall(path)
 	switch {
+	case err == nil && known.Format > stateFormat:
+		return identity{}, nil, &StateFormatError{path, known.Format, stateFormat}
 	case err == nil && (wantID == "" || wantID == known.ID):
 		return known, notes, nil
 	case err == nil:
@@ -160,7 +181,7 @@ func keepIdentity(path string, known identity) error {
 // contradicts the record is refused while there are containers: they were made
 // by the other, and would be looked for in the wrong place.
 func (s *state) settle(pool netip.Prefix, uidBase uint32) error {
-	planned := identity{ID: s.node.ID, Pool: pool, UIDBase: uidBase}
+	planned := identity{ID: s.node.ID, Pool: pool, UIDBase: uidBase, Format: stateFormat}
 	if planned == s.node {
 		return nil
 	}

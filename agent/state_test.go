@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -131,4 +132,38 @@ func TestTheNodesIdentityOutlivesADamagedRecord(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What a newer agent wrote, and this one could only harm, is refused and left as
+// it is; what is merely more than is known is passed over.
+func TestAStateFolderOfANewerFormatIsRefusedAndLeftAlone(t *testing.T) {
+	folder := t.TempDir()
+	newer := map[string]any{"id": "abcdefghijk", "pool": "10.9.0.0/16", "uid_base": 7, "format": stateFormat + 1}
+	for _, name := range []string{nodeRecord, nodeCopy} {
+		if err := record.Save(folder, name, newer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := os.ReadFile(filepath.Join(folder, nodeRecord))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = openState(folder, "")
+	if _, refused := errors.AsType[*StateFormatError](err); !refused || !strings.Contains(err.Error(), "start that one again") {
+		t.Errorf("error is %v, want a StateFormatError with the remedy", err)
+	}
+	if after, err := os.ReadFile(filepath.Join(folder, nodeRecord)); err != nil || string(after) != string(before) {
+		t.Errorf("the record was touched: %q, %v", after, err)
+	}
+	newer["format"], newer["from the future"] = stateFormat, []int{1, 2}
+	for _, name := range []string{nodeRecord, nodeCopy} {
+		if err := record.Save(folder, name, newer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := openState(folder, "")
+	if err != nil || s.node.ID != "abcdefghijk" || s.node.UIDBase != 7 || len(s.notes) > 0 {
+		t.Fatalf("a field that is not known: %+v, %v", s, err)
+	}
+	s.close()
 }

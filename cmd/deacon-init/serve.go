@@ -160,7 +160,7 @@ func (c *container) takeSpawn(e event) error {
 }
 
 func (c *container) hello() initproto.Hello {
-	h := initproto.Hello{Version: initproto.Version, ID: c.setup.ID, Epoch: c.setup.Epoch}
+	h := initproto.Hello{Version: initproto.Version, Needs: initproto.Needs, ID: c.setup.ID, Epoch: c.setup.Epoch}
 	for _, j := range c.jobs {
 		h.Jobs = append(h.Jobs, initproto.JobState{Number: j.number, PID: uint32(j.pid)})
 	}

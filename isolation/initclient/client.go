@@ -30,6 +30,9 @@ var (
 	// ErrTooOld says that PID 1 was started by an older agent, and doesn't know
 	// what it is asked for.
 	ErrTooOld = errors.New("init: the container's init is too old")
+	// ErrTooNew says that PID 1 was started by a newer agent, and that one of this
+	// version could do harm: it lives, and is to be left alone.
+	ErrTooNew = errors.New("init: the container's init is too new")
 )
 
 // Client is one connection to a PID 1. It is safe for concurrent use.
@@ -133,6 +136,10 @@ func (c *Client) greet(ctx context.Context) error {
 	c.conn.SetDeadline(time.Time{})
 	if c.hello, err = initproto.DecodeHello(message); err != nil {
 		return err
+	}
+	if c.hello.Needs > initproto.Version {
+		return fmt.Errorf("%w: it speaks version %d of the protocol and needs an agent that speaks %d, this one speaks %d; "+
+			"start the newer agent again", ErrTooNew, c.hello.Version, c.hello.Needs, initproto.Version)
 	}
 	for _, job := range c.hello.Jobs {
 		if job.Exit != nil {

@@ -5,14 +5,6 @@ import (
 	"errors"
 )
 
-// Version is this side's version of the protocol. It grows when a message
-// gains a meaning that the other side must know of.
-//
-//	1
-//	2  a job has any resource limits; a greeting tells of ended jobs only the
-//	   last: how others ended is on record alone
-const Version = 2
-
 // MessageMax bounds one message in bytes. It has to fit into a socket's send
 // buffer in one piece; both sides ask the kernel for twice that.
 const MessageMax = 256 << 10

@@ -47,7 +47,8 @@ func EncodeExit(e Exit) []byte {
 // DecodeExit reads a record. An empty one, from a job that has not ended, is
 // as malformed as a torn one.
 func DecodeExit(b []byte) (Exit, error) {
-	if len(b) != ExitSize || string(b[:6]) != exitMagic || b[6] > exitOrdered || b[7] != 0 ||
+	// Flags that are not known are those of a newer PID 1.
+	if len(b) != ExitSize || string(b[:6]) != exitMagic ||
 		crc32.ChecksumIEEE(b[:exitFields]) != binary.LittleEndian.Uint32(b[exitFields:]) {
 		return Exit{}, ErrMalformed
 	}
@@ -56,7 +57,7 @@ func DecodeExit(b []byte) (Exit, error) {
 		Code:     int32(binary.LittleEndian.Uint32(b[12:])),
 		Signal:   binary.LittleEndian.Uint32(b[16:]),
 		OOMKills: binary.LittleEndian.Uint64(b[20:]),
-		Ordered:  b[6] == exitOrdered,
+		Ordered:  b[6]&exitOrdered != 0,
 		At:       time.Unix(0, int64(binary.LittleEndian.Uint64(b[28:]))),
 	}, nil
 }
@@ -93,6 +94,7 @@ const (
 // Hello is the first message on every connection: who this is and what it runs.
 type Hello struct {
 	Version uint32
+	Needs   uint32 // the oldest version that the agent must speak
 	ID      string
 	Epoch   uint32
 	Jobs    []JobState
@@ -110,6 +112,7 @@ const (
 	helloID      = 2
 	helloEpoch   = 3
 	helloJob     = 4
+	helloNeeds   = 5
 	helloNumber  = 1
 	helloPID     = 2
 	helloExit    = 3
@@ -121,6 +124,7 @@ func (h Hello) Encode() []byte {
 	w.uint(helloVersion, uint64(h.Version))
 	w.string(helloID, h.ID)
 	w.uint(helloEpoch, uint64(h.Epoch))
+	w.uint(helloNeeds, uint64(h.Needs))
 	for _, job := range h.Jobs {
 		inner := &writer{}
 		inner.uint(helloNumber, uint64(job.Number))
@@ -145,6 +149,8 @@ func DecodeHello(message []byte) (Hello, error) {
 			h.ID = string(f.value)
 		case helloEpoch:
 			h.Epoch = uint32(f.uint())
+		case helloNeeds:
+			h.Needs = uint32(f.uint())
 		case helloJob:
 			var job JobState
 			if job, malformed = decodeJobState(f.value); malformed == nil {

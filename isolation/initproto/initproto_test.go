@@ -66,7 +66,7 @@ func TestEveryMessageComesBackAsItWas(t *testing.T) {
 	same(t, Clone{9, "abcdefghijk", 1_000_000, 65_536, true}, Clone{9, "abcdefghijk", 1_000_000, 65_536, true}.Encode(), DecodeClone)
 	same(t, Cloned{9, 4711, "no"}, Cloned{9, 4711, "no"}.Encode(), DecodeCloned)
 	same(t, exit, Exited(exit), DecodeExited)
-	hello := Hello{Version, "abcdefghijk", 3, []JobState{{Number: 1, PID: 12}, {Number: 2, Exit: &exit}}}
+	hello := Hello{Version: Version, Needs: 1, ID: "abcdefghijk", Epoch: 3, Jobs: []JobState{{Number: 1, PID: 12}, {Number: 2, Exit: &exit}}}
 	same(t, hello, hello.Encode(), DecodeHello)
 	for _, kind := range []Kind{KindSetupDone, KindSpawned} {
 		same(t, Started{7, 12}, Started{7, 12}.Encode(kind), func(b []byte) (Started, error) { return DecodeStarted(b, kind) })
@@ -125,7 +125,7 @@ func FuzzDecode(f *testing.F) {
 	exit := Exit{Job: 7, Signal: 9, At: at}
 	for _, seed := range [][]byte{
 		sampleSetup().Encode(), Spawn{sampleJob()}.Encode(), Failed{1, "a", "b"}.Encode(), Stop{1}.Encode(), Exited(exit),
-		Hello{1, "x", 2, []JobState{{Number: 1, Exit: &exit}}}.Encode(), Clone{1, "x", 2, 3, true}.Encode(),
+		Hello{Version: 1, ID: "x", Epoch: 2, Jobs: []JobState{{Number: 1, Exit: &exit}}}.Encode(), Clone{1, "x", 2, 3, true}.Encode(),
 		Cloned{1, 2, ""}.Encode(), Started{1, 2}.Encode(KindSpawned), EncodeExit(exit), {},
 	} {
 		f.Add(seed)

@@ -48,9 +48,40 @@ func chooseFolder() (err error) {
 	return err
 }
 
+// OtherVersion returns the path of an agent whose version of the protocol between
+// agents and PID 1s is another (isolation/initproto): tag is deacon_past or
+// deacon_future. Its deacon-init is beside it.
+func OtherVersion(t testing.TB, tag string) string {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("SKIPPED: there is no compiler here, and programs of another version are made by one")
+	}
+	Binary(t, "deacon") // the folder, which goes at the end
+	built.Lock()
+	defer built.Unlock()
+	folder := filepath.Join(built.folder, tag)
+	if !built.made {
+		folder = t.TempDir()
+	}
+	for _, name := range []string{"deacon", "deacon-init"} {
+		if built.made && built.names[tag+"/"+name] {
+			continue
+		}
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal("rig: build:", err)
+		}
+		if err := Build(folder, "./cmd/"+name, "-tags", tag); err != nil {
+			t.Fatal("rig: build:", err)
+		}
+		built.names[tag+"/"+name] = true
+	}
+	return filepath.Join(folder, "deacon")
+}
+
 // Build compiles a main package of this module, statically, into folder.
-func Build(folder, pkg string) error {
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", folder+"/", pkg)
+func Build(folder, pkg string, flags ...string) error {
+	arguments := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", folder + "/"}, flags...)
+	build := exec.Command("go", append(arguments, pkg)...)
 	build.Dir = Root()
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

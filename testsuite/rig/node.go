@@ -36,6 +36,7 @@ type Options struct {
 	Config  string // further blocks
 	Env     []string
 	State   string // empty: a fresh folder
+	Program string // of the agent; empty: this tree's
 }
 
 // Node is a real agent in a process of its own, and the state folder that its
@@ -57,6 +58,9 @@ type Node struct {
 func StartNode(t testing.TB, o Options) *Node {
 	t.Helper()
 	n := &Node{t: t, State: o.State, program: Binary(t, "deacon"), env: o.Env}
+	if o.Program != "" {
+		n.program = o.Program
+	}
 	Binary(t, "deacon-init") // beside it, where the agent looks
 	if n.State == "" {
 		n.State = shortTemp(t)
@@ -106,6 +110,9 @@ func (n *Node) Start() {
 	n.Launch()
 	n.WaitLog("node ready", readyMax)
 }
+
+// Replace has the next agent be another program, as an upgrade does.
+func (n *Node) Replace(program string) { n.program = program }
 
 // Launch runs an agent and does not wait for it.
 func (n *Node) Launch() {

@@ -36,7 +36,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		Heartbeat: 10 * time.Second, Advertise: 5 * time.Second, RouterRegister: 20 * time.Second,
 		HealthCheckTimeout: time.Minute, StopGrace: 10 * time.Second, CrashLifetime: time.Hour,
-		Copies: 16, Starts: 16, Spares: 4, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second,
+		Copies: 16, Starts: 16, Spares: 8, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second,
 		RetryMin: 100 * time.Millisecond, RetryMax: 30 * time.Second, DrainMax: 5 * time.Minute,
 	}
 }

@@ -174,7 +174,7 @@ func DefaultConfig() Config {
 			HealthCheckTimeout: time.Minute, StopGrace: 10 * time.Second,
 			MemoryToCPUShareRatio: 8, CPUSharesMin: 1, CPUSharesMax: 256,
 			DiskInodes: 200_000, Processes: 512, CrashLifetime: time.Hour,
-			OutputMaxBytes: 16 << 20, StartsMax: 16, Spares: 4,
+			OutputMaxBytes: 16 << 20, StartsMax: 16, Spares: 8,
 		},
 		Network: Network{
 			Pool: netip.MustParsePrefix("10.254.0.0/16"), PortFirst: 20000, PortLast: 29999,

@@ -179,25 +179,16 @@ func (t *Tree) Shutdown(ctx context.Context) error {
 // container is left, maybe again. Until the wait is over it is said again and
 // again, because whoever was told may have been restarted since.
 func (t *Tree) Leave(done func()) (over func()) {
-	var mu sync.Mutex
-	var stop func() bool
-	left := false
+	var ended atomic.Bool
 	var say func()
 	say = func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if !left {
+		if !ended.Load() {
 			t.root.Tell(shutdown{done})
-			stop = t.w.Clock.AfterFunc(t.w.Settings.NudgeEvery, say)
+			t.w.Clock.AfterFunc(t.w.Settings.NudgeEvery, say)
 		}
 	}
 	say()
-	return func() {
-		mu.Lock()
-		defer mu.Unlock()
-		left = true
-		stop()
-	}
+	return func() { ended.Store(true) }
 }
 
 // ExitTold says that the server has an instance's droplet.exited.

@@ -17,7 +17,6 @@ type controller struct {
 	asked   map[string]time.Time               // when a start was sent last
 	beat    messaging.Beat
 	beaten  time.Time
-	steady  bool // it wants no application that ends by itself
 	version int
 }
 

@@ -110,14 +110,8 @@ func (n *node) id(prefix string) string {
 	return fmt.Sprintf("%s%d", prefix, n.ids)
 }
 
-// kill ends the agent where it stands. Of what its store had not written, kept
-// changes got to the disk.
-func (n *node) kill(kept int) {
-	n.end()
-	n.die(kept)
-}
-
-// die ends what an agent has under way.
+// die ends what an agent has under way where it stands. Of what its store had not
+// written, kept changes got to the disk.
 func (n *node) die(kept int) {
 	n.loom.kill()
 	n.store.leaving = false

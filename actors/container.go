@@ -426,6 +426,9 @@ func (k *container) adopted(c *kit.Context[containerMessage], m adopted) {
 		k.status = m.status
 		k.endedBefore()
 		k.input(c, inFound)
+	case errors.Is(m.err, isolation.ErrUnbegun) && k.order.goal == goalRun && k.state == containerBorn &&
+		!k.order.bare && c.Incarnation() == 1: // an agent was killed over its making
+		k.askTurn(c)
 	case errors.Is(m.err, isolation.ErrGone):
 		k.input(c, inDead)
 	case !errors.Is(m.err, isolation.ErrUnknown):

@@ -3,6 +3,7 @@ package isolation
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -16,6 +17,10 @@ var (
 	ErrGone    = errors.New("the container's init is gone")
 	ErrUnknown = errors.New("there is no such container")
 	ErrNoJob   = errors.New("there is no such job")
+	// ErrUnbegun is ErrGone of a container in which nothing ever ran, as far as
+	// anybody can tell: so an agent leaves it that is killed over its making. It
+	// can be created again.
+	ErrUnbegun = fmt.Errorf("%w, and nothing ever ran in it", ErrGone)
 )
 
 // Owner says on whose behalf a container exists. A door sees only the

@@ -40,10 +40,14 @@ func (b *Box) attachment(spec isolation.Spec) network.Attachment {
 
 // Adopt takes hold of a container that lives, whoever started it.
 // isolation.ErrGone says that its PID 1 is dead: what it left is still to be
-// destroyed and released, and Wait still tells how its jobs ended.
+// destroyed and released, and Wait still tells how its jobs ended; or it never
+// began (isolation.ErrUnbegun), and can be created again.
 // isolation.ErrUnknown says that there is none.
 func (b *Box) Adopt(ctx context.Context, id string) (isolation.Status, error) {
 	c, err := b.find(ctx, id)
+	if errors.Is(err, isolation.ErrGone) && b.folder(id).unbegun() {
+		err = isolation.ErrUnbegun
+	}
 	if err != nil {
 		return isolation.Status{}, fmt.Errorf("box: adopt %s: %w", id, err)
 	}

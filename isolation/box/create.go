@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sync/errgroup"
@@ -82,7 +83,7 @@ func (b *Box) Create(ctx context.Context, spec isolation.Spec, job *isolation.Jo
 func (c *construction) gather(ctx context.Context, job *isolation.Job) error {
 	intended, cloned := newMilestone(), newMilestone()
 	return together(
-		intended.after(c.timed("intent", c.intend)),
+		intended.after(c.timed("intent", func() error { return c.intend(ctx) })),
 		cloned.after(c.timed("clone", func() error { return c.clone(ctx, intended) })),
 		intended.then(c.timed("cgroup", c.makeGroups)),
 		intended.then(c.timed("files", func() error { return c.openFiles(job) })),
@@ -102,8 +103,17 @@ func (c *construction) timed(step string, act func() error) func() error {
 
 // intend claims the container's folder. Only then is there anything to undo:
 // the folder may be another's.
-func (c *construction) intend() error {
-	if err := c.box.folder(c.spec.ID).intend(c.spec, c.box.shelf); err != nil {
+func (c *construction) intend(ctx context.Context) error {
+	folder := c.box.folder(c.spec.ID)
+	err := folder.intend(c.spec, c.box.shelf)
+	if errors.Is(err, fs.ErrExist) {
+		if gone, failed := c.box.giveWay(ctx, c.spec.ID); failed != nil {
+			err = failed
+		} else if gone {
+			err = folder.intend(c.spec, c.box.shelf)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	c.undo.Push("container "+c.spec.ID, c.abandon)

@@ -181,11 +181,30 @@ func (b *Box) recordedExit(id string, job uint32) (initproto.Exit, error) {
 	return initproto.Exit{}, isolation.ErrNoJob
 }
 
-// lastExit is how a job of a dead PID 1 ended.
+// lastCount is how many of a dead container's processes the kernel killed for
+// want of memory: its group stands until it is released. 0 where it doesn't.
+func (b *Box) lastCount(id string) uint64 {
+	spec, err := b.folder(id).spec()
+	if err != nil {
+		return 0
+	}
+	group, err := b.cgroups.Open(b.config.Plan.Cgroup(slotOf(spec)))
+	if err != nil {
+		return 0
+	}
+	usage, err := group.Usage()
+	if err != nil {
+		return 0
+	}
+	return usage.OOMKills
+}
+
+// lastExit is how a job of a dead PID 1 ended. Where PID 1 could not record it,
+// the kernel's count still says whether memory was the reason.
 func (b *Box) lastExit(id string, job uint32) isolation.Exit {
 	exit, err := b.recordedExit(id, job)
 	if err != nil {
-		return isolation.Exit{Job: job, Code: -1, Lost: true}
+		return isolation.Exit{Job: job, Code: -1, Lost: true, OOMKills: b.lastCount(id)}
 	}
 	return exitOf(exit)
 }

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +19,12 @@ var built struct {
 	folder string
 	made   bool // the folder is the rig's own
 	names  map[string]bool
+}
+
+// others are programs of other versions, built once per test process.
+var others struct {
+	sync.Mutex
+	folder string
 }
 
 // Binary returns the path of a program of this tree, built from cmd/<name>.
@@ -56,24 +63,25 @@ func OtherVersion(t testing.TB, tag string) string {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("SKIPPED: there is no compiler here, and programs of another version are made by one")
 	}
-	Binary(t, "deacon") // the folder, which goes at the end
-	built.Lock()
-	defer built.Unlock()
-	folder := filepath.Join(built.folder, tag)
-	if !built.made {
-		folder = t.TempDir()
+	others.Lock()
+	defer others.Unlock()
+	if others.folder == "" {
+		var err error
+		if others.folder, err = os.MkdirTemp("", "dcn-rig-bin-"); err != nil {
+			t.Fatal("rig: a folder for binaries:", err)
+		}
+	}
+	folder := filepath.Join(others.folder, tag)
+	if _, err := os.Stat(folder); err == nil {
+		return filepath.Join(folder, "deacon")
+	}
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal("rig: build:", err)
 	}
 	for _, name := range []string{"deacon", "deacon-init"} {
-		if built.made && built.names[tag+"/"+name] {
-			continue
-		}
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			t.Fatal("rig: build:", err)
-		}
 		if err := Build(folder, "./cmd/"+name, "-tags", tag); err != nil {
-			t.Fatal("rig: build:", err)
+			t.Fatal("rig: build:", errors.Join(err, os.RemoveAll(folder)))
 		}
-		built.names[tag+"/"+name] = true
 	}
 	return filepath.Join(folder, "deacon")
 }
@@ -104,6 +112,9 @@ func Root() string {
 }
 
 func removeBinaries() {
+	if others.folder != "" {
+		os.RemoveAll(others.folder)
+	}
 	if built.made {
 		os.RemoveAll(built.folder)
 	}

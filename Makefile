@@ -20,11 +20,12 @@ demo: setup droplets
 test: setup build
 	DEACON_BIN=$(CURDIR)/bin go test -p 2 -timeout 12m ./...
 
-# A kill at every step of every operation, on both sides of the call (nightly);
-# make test does a slice of it: make sweep SEED=7 TIMES=3
-sweep: setup build
-	DEACON_BIN=$(CURDIR)/bin go test ./testsuite/chaos/sweep -count 1 -timeout 4h -v \
-		-sweep.kills=0 -sweep.times=$(or $(TIMES),5) $(if $(SEED),-sweep.seed=$(SEED))
+# A kill at every step of every operation, on both sides of the call, and runc
+# beside it (nightly, some 11,000 kills); make test does a slice: make sweep SEED=7 TIMES=1
+sweep: build
+	tools/setup bench
+	DEACON_BIN=$(CURDIR)/bin go test ./testsuite/chaos/sweep -count 1 -timeout 4h -v -sweep.runc=200 \
+		-sweep.kills=0 -sweep.agentkills=0 -sweep.times=$(or $(TIMES),7) $(if $(SEED),-sweep.seed=$(SEED))
 
 # Whole lives of a node from seeds, at three rates of faults (nightly); make test
 # plays a slice that follows from the commit's hash: make sim COUNT=20000 FROM=1

@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(TracerEnv) != "" {
 		exitWith(PlayTracer(os.Stdin, os.Stdout))
 	}
+	if argv := os.Getenv(waitingEnv); argv != "" {
+		exitWith(become(argv))
+	}
 	if config := os.Getenv(nodeEnv); config != "" {
 		exitWith(playNode(config))
 	}

@@ -23,6 +23,7 @@ var (
 	roleFlag  = flag.String("sweep.role", "", "kill only this: agent, launcher, init, agent+init")
 	nFlag     = flag.Int("sweep.n", 0, "kill only at this step")
 	sideFlag  = flag.String("sweep.side", "", "only before or after the call")
+	forFlag   = flag.Duration("sweep.for", 0, "end after this time, whatever is left to be swept; 0: never")
 	timesFlag = flag.Int("sweep.times", 1, "how often everything is swept")
 )
 
@@ -79,6 +80,7 @@ type sweep struct {
 	*machine
 	draw  *rand.Rand
 	seed  uint64
+	begun time.Time
 	count uint32
 	rows  []*row
 }
@@ -109,7 +111,7 @@ func TestAKillAtAnyStepLosesAndLeavesNothing(t *testing.T) {
 			for j := i; j < len(all); j += abreast {
 				mine = append(mine, all[j])
 			}
-			sweeps[i] = &sweep{seed: seed, draw: rand.New(rand.NewPCG(seed, uint64(i)))}
+			sweeps[i] = &sweep{seed: seed, begun: begun, draw: rand.New(rand.NewPCG(seed, uint64(i)))}
 			if len(mine) == 0 {
 				continue
 			}
@@ -155,6 +157,9 @@ func (s *sweep) kills() (sum int) {
 // one measures how many steps there are and kills at each, or at a slice.
 func (s *sweep) one(p pairing, most int) {
 	r := s.row(p.op, p.role)
+	if *forFlag > 0 && time.Since(s.begun) > *forFlag {
+		return
+	}
 	if r.steps == 0 {
 		s.killOnce(kill{op: p.op, role: p.role}, r)
 	}
@@ -163,6 +168,9 @@ func (s *sweep) one(p pairing, most int) {
 		return
 	}
 	for _, k := range s.chosen(p, r.steps, most) {
+		if *forFlag > 0 && time.Since(s.begun) > *forFlag {
+			return
+		}
 		s.killOnce(k, r)
 		if s.node == nil {
 			s.t.Fatal("sweep: no node is left to go on with")

@@ -1,0 +1,260 @@
+package sweep
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	wardenclient "github.com/deacon-agent/deacon/messaging/warden/client"
+	"github.com/deacon-agent/deacon/testsuite/rig"
+)
+
+// living is a real agent with a controller, Warden's clients and a tracer.
+type living struct {
+	t      testing.TB
+	node   *rig.Node
+	ctl    *rig.Controller
+	serve  rig.Droplet
+	socket string
+	client *wardenclient.Client
+	tracer *part
+	traces rig.Traces
+	pool   netip.Prefix
+	idle   []string
+	id     string
+	over   chan struct{} // closed when the tracing is
+	traced answer
+}
+
+const (
+	soon      = 15 * time.Second
+	poolText  = "10.252.0.0/16"
+	spareMost = 4
+)
+
+func newLiving(t *testing.T) *living {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "dcn-sweep-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	nats, blobs := rig.StartNATS(t), rig.NewDropletServer(t)
+	l := &living{t: t, socket: filepath.Join(folder, "w.sock"), pool: netip.MustParsePrefix(poolText)}
+	l.tracer = startPart(t, TracerEnv+"=1")
+	t.Cleanup(l.tracer.end)
+	l.ctl = rig.NewController(t, nats.URL)
+	l.node = rig.StartNode(t, rig.Options{NATS: nats.URL, Config: fmt.Sprintf("disk { pool_size = \"1GiB\" }\n"+
+		"network { pool = %q }\nwarden { socket = %q }\ninstance { spares = %d }\n", poolText, l.socket, spareMost)})
+	l.serve = blobs.Add("./app", rig.Program(t, "./testsuite/e2e/app", "app"))
+	l.traces = rig.TracesOf(t, filepath.Join(l.node.State, "s"))
+	l.meet()
+	return l
+}
+
+// meet is what a controller and a client do when there is an agent again.
+func (l *living) meet() {
+	l.t.Helper()
+	l.id, _ = l.ctl.Expect("dea.start", soon).Body["id"].(string)
+	l.reconnect()
+}
+
+// reconnect is for a client whose agent is another one.
+func (l *living) reconnect() {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(l.t.Context(), soon)
+	defer cancel()
+	client, err := wardenclient.Dial(ctx, l.socket)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if l.client != nil {
+		l.client.Close()
+	}
+	l.client = client
+}
+
+// trace has the agent killed at a step; over is closed when it was.
+func (l *living) trace(target Target) {
+	l.t.Helper()
+	l.over = make(chan struct{})
+	target.Role, target.PID = agent, l.node.PID()
+	if err := l.tracer.send(order{Targets: []Target{target}}); err != nil {
+		l.t.Fatal(err)
+	}
+	var a answer
+	if err := l.tracer.receive(&a); err != nil || a.Error != "" {
+		l.t.Fatal("sweep: trace the agent: ", err, a.Error)
+	}
+	go func() {
+		defer close(l.over)
+		for l.traced = (answer{}); l.traced.Traced == nil && l.traced.Error == ""; {
+			if err := l.tracer.receive(&l.traced); err != nil && !isTimeout(err) {
+				l.traced.Error = err.Error()
+			}
+		}
+	}()
+}
+
+// untrace ends the tracing and says what became of the agent.
+func (l *living) untrace() Traced {
+	l.t.Helper()
+	if err := l.tracer.send(order{}); err != nil {
+		l.t.Fatal(err)
+	}
+	<-l.over
+	if l.traced.Error != "" {
+		l.t.Fatal("sweep: the tracer: ", l.traced.Error)
+	}
+	return l.traced.Traced[0]
+}
+
+// killed says whether the agent was, so that nobody waits for its word.
+func (l *living) killed() bool {
+	select {
+	case <-l.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// hears waits for a message for as long as the agent lives.
+func (l *living) hears(subject string, matches ...rig.Match) (rig.Seen, bool) {
+	for deadline := time.Now().Add(soon); time.Now().Before(deadline); {
+		if seen, ok := l.ctl.Next(subject, 20*time.Millisecond, matches...); ok {
+			return seen, true
+		}
+		if l.killed() {
+			return l.ctl.Next(subject, 20*time.Millisecond, matches...)
+		}
+	}
+	return rig.Seen{}, false
+}
+
+// bounded is a client's patience: no longer than the agent lives.
+func (l *living) bounded() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(l.t.Context(), soon)
+	if l.over != nil {
+		go func(over chan struct{}) {
+			select {
+			case <-over:
+				cancel()
+			case <-ctx.Done():
+			}
+		}(l.over)
+	}
+	return ctx, cancel
+}
+
+// unbounded is the patience of whoever has a living agent.
+func (l *living) unbounded() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(l.t.Context(), soon)
+}
+
+// alive says whether the agent is.
+func (l *living) alive() bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", l.node.PID()))
+	_, rest, _ := strings.Cut(string(status), ") ")
+	return err == nil && !strings.HasPrefix(rest, "Z")
+}
+
+// successor starts the next agent, where there is none.
+func (l *living) successor(alive bool) {
+	l.t.Helper()
+	if alive {
+		return
+	}
+	l.node.WaitEnd(soon)
+	l.ctl.Forget()
+	l.node.Start()
+	l.meet()
+}
+
+// settle is a node with nothing to do: what it has then is the measure of what
+// is left later. The spares that it keeps may come and go.
+func (l *living) settle() {
+	l.idle = l.traces.Inventory(l.pool)
+	for _, thing := range slices.Clone(l.idle) {
+		if strings.HasPrefix(thing, "process of ") {
+			for range spareMost {
+				l.idle = append(l.idle, thing)
+			}
+		}
+	}
+}
+
+// left takes everything away, as a controller and a client would, and says what
+// is there nevertheless.
+func (l *living) left(app string) []string {
+	l.t.Helper()
+	l.ctl.Publish("dea.stop", map[string]any{"droplet": app})
+	ctx, cancel := context.WithTimeout(l.t.Context(), soon)
+	defer cancel()
+	handles, err := l.client.List(ctx)
+	if err != nil {
+		return []string{"list: " + err.Error()}
+	}
+	var wrong []string
+	for _, handle := range handles {
+		if err := l.client.Destroy(ctx, handle); err != nil {
+			wrong = append(wrong, fmt.Sprintf("destroy %s: %v", handle, err))
+		}
+	}
+	return append(wrong, l.traces.Beyond(l.idle, l.pool)...)
+}
+
+func message(app string, d rig.Droplet) map[string]any {
+	return map[string]any{
+		"droplet": app, "name": app, "version": "version-of-" + app, "index": 0,
+		"uris": []string{app + ".example"}, "sha1": d.SHA1, "executableUri": d.URI, "executableFile": "deprecated",
+		"cc_partition": "default", "limits": map[string]any{"mem": 64, "disk": 64, "fds": 256},
+		"services": []any{}, "env": []string{}, "vcap_application": map[string]any{"name": app},
+	}
+}
+
+var browser = http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// answers says whether an application serves at a port of the node.
+func answers(port int) error {
+	answer, err := browser.Get(fmt.Sprintf("http://127.0.0.1:%d/", port))
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}
+
+func portOf(seen rig.Seen) int {
+	port, _ := seen.Body["port"].(float64)
+	return int(port)
+}
+
+// promise is what an agent answered, and how to find out whether it holds.
+type promise struct {
+	what string
+	kept func() error
+}
+
+// promises are those of one kill.
+type promises struct {
+	mu  sync.Mutex
+	all []promise
+}
+
+func (p *promises) add(what string, kept func() error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = append(p.all, promise{what, kept})
+}
+
+// detach asks an agent to end and leave everything running.
+func (l *living) detach() { l.node.Signal(syscall.SIGTERM) }

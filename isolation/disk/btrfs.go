@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,33 @@ type btrfs struct {
 	counts counts
 }
 
-func openBtrfs(config Config) (_ *btrfs, err error) {
+// broken are the errors of a mount by which a pool is given up on: the kernel has
+// ended writing to it, as it does when the file system below is full, or it
+// can't be read. Nothing in a pool has to outlive that: areas are thrown away
+// after a reboot too.
+var broken = []error{unix.EINVAL, unix.EROFS, unix.EIO, unix.EUCLEAN}
+
+// errBroken says that there is a pool, and that it can't be used any more.
+var errBroken = errors.New("the pool is broken")
+
+// openBtrfs opens the pool, or a new one in place of one that is broken. Whoever
+// lives on the old one keeps it for as long as he lives.
+func openBtrfs(config Config) (d *btrfs, notes []string, err error) {
+	d, err = openPool(config)
+	if !errors.Is(err, errBroken) {
+		return d, nil, err
+	}
+	path := filepath.Join(config.Dir, poolName)
+	if failed := os.Remove(path); failed != nil {
+		return nil, nil, errors.Join(err, failed)
+	}
+	notes = append(notes, fmt.Sprintf("the pool of the containers' disks is broken (%v): there is a new one, "+
+		"and containers that live keep what they have of the old one, but can't write", err))
+	d, err = openPool(config)
+	return d, notes, err
+}
+
+func openPool(config Config) (_ *btrfs, err error) {
 	image, err := openImage(filepath.Join(config.Dir, poolName), config.PoolBytes)
 	if err != nil {
 		return nil, err
@@ -38,7 +65,11 @@ func openBtrfs(config Config) (_ *btrfs, err error) {
 	}
 	defer device.Close()
 	d := &btrfs{}
-	if d.mount, err = mountBtrfs(device.Name()); err != nil {
+	d.mount, err = mountBtrfs(device.Name())
+	if slices.ContainsFunc(broken, func(b error) bool { return errors.Is(err, b) }) {
+		err = fmt.Errorf("%w: %w", errBroken, err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", image.Name(), err)
 	}
 	fd, err := unix.Openat(int(d.mount.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -91,12 +91,12 @@ func Open(config Config) (Driver, []string, error) {
 	}
 	switch config.Driver {
 	case "", "auto", "btrfs":
-		d, err := openBtrfs(config)
+		d, notes, err := openBtrfs(config)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %w; install btrfs-progs, "+
 				"or choose another way: disk { driver = \"tmpfs\" } or \"none\"", ErrNoDriver, err)
 		}
-		return d, []string{"inodes are not limited: btrfs has quotas for bytes only"}, nil
+		return d, append(notes, "inodes are not limited: btrfs has quotas for bytes only"), nil
 	case "tmpfs":
 		return newTmpfs(), []string{"disk limits are kept in memory: what applications write counts as memory"}, nil
 	case "none":

@@ -47,14 +47,14 @@ type stage struct {
 	droplet rig.Droplet
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t *testing.T, disk string) *stage {
 	t.Helper()
 	s := &stage{t: t, nats: rig.StartNATS(t)}
 	blobs := rig.NewDropletServer(t)
 	s.droplet = blobs.Add("./app", rig.Program(t, "./testsuite/e2e/app", "app"))
 	s.node = supervise(t, fmt.Sprintf(`
 nats { servers = [%q] }
-disk { pool_size = "1GiB" }
+disk { driver = %q }
 resources {
   memory = "64GiB"
   disk = "64GiB"
@@ -68,7 +68,7 @@ chaos {
   allow      = true
   supervised = true
 }
-`, s.nats.URL))
+`, s.nats.URL, disk))
 	return s
 }
 
@@ -120,7 +120,9 @@ application "guinea-pig" {
 `
 
 func TestANodeStandsWhatIsDrawn(t *testing.T) {
-	s := newStage(t)
+	// In memory: a full disk ends writing to a pool that containers are made on, and
+	// a living agent makes none on it until it is started again.
+	s := newStage(t, "tmpfs")
 	report := s.play(fmt.Sprintf(`
 duration = %q
 recovery = "45s"

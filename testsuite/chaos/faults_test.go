@@ -38,7 +38,7 @@ type laboratory struct {
 }
 
 func newLaboratory(t *testing.T) *laboratory {
-	l := &laboratory{stage: newStage(t)}
+	l := &laboratory{stage: newStage(t, "auto")}
 	client, err := bus.Dial(t.Context(), bus.Config{Servers: []string{l.nats.URL}, Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)

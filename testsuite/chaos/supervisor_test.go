@@ -48,7 +48,7 @@ func supervise(t *testing.T, config string) *supervisor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mount("deacon-chaos", folder, "tmpfs", 0, "size=2g,nr_inodes=40000,mode=0711"); err != nil {
+	if err := unix.Mount("deacon-chaos", folder, "tmpfs", 0, "size=1g,nr_inodes=40000,mode=0711"); err != nil {
 		t.Fatal("mount a file system for the node:", err)
 	}
 	s := &supervisor{t: t, state: filepath.Join(folder, "s"), config: filepath.Join(folder, "config.hcl"),

@@ -19,6 +19,10 @@ func (r *run) act(ctx context.Context, acts []Act) {
 		if ctx.Err() != nil {
 			return
 		}
+		if late := time.Since(r.began) - r.Scenario.Duration; late > 0 {
+			r.Note("faults took longer than planned: what was left of them is not done")
+			return
+		}
 		node := r.Nodes[act.Node]
 		done := r.inject(ctx, node, act.Order)
 		switch {

@@ -36,6 +36,8 @@ type (
 	// unasked ends the wait for somebody who wants it made: as often as it was asked
 	// for by then.
 	unasked struct{ asked int }
+	// leaseKnown says whether the container has its slot yet.
+	leaseKnown struct{ leased bool }
 	// hurried says that nobody waits for long any more.
 	hurried struct{}
 	// drainOver ends the wait for output that can't be published.
@@ -71,6 +73,7 @@ func (destroyEnded) container() {}
 func (retryDue) container()     {}
 func (adoptDue) container()     {}
 func (unasked) container()      {}
+func (leaseKnown) container()   {}
 func (hurried) container()      {}
 func (drainOver) container()    {}
 
@@ -184,6 +187,15 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 		if k.asked == m.asked && k.state == containerBorn && !k.busy && !k.turn {
 			k.input(c, inMissing)
 		}
+	case leaseKnown:
+		switch {
+		case k.state != containerBorn || k.busy || k.turn: // asked for, or told to go, meanwhile
+		case m.leased:
+			k.askTurn(c)
+		default:
+			k.order.owner(containerLost{})
+			k.input(c, inMissing)
+		}
 	case hurried:
 		k.hurry = true
 		k.act(c)
@@ -209,7 +221,7 @@ func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
 	case goalRun:
 		k.order.spec, k.order.job, k.order.probe = o.spec, o.job, o.probe
 		if k.state == containerBorn && !k.busy && !k.turn && !k.mute {
-			k.askTurn(c)
+			k.askLease(c)
 		}
 		k.recount(c)
 	case goalKeep:
@@ -369,6 +381,14 @@ func (k *container) retryLater(c *kit.Context[containerMessage]) {
 	c.After(pause, retryDue{})
 }
 
+// askLease asks whether a container may be made that was asked for before: it may
+// have been, in vain, and its slot be on its way to another.
+func (k *container) askLease(c *kit.Context[containerMessage]) {
+	self := c.Self()
+	k.parts.networks.Tell(stillLeased{k.order.id, func(leased bool) { self.Tell(leaseKnown{leased}) }})
+	c.After(unaskedNudges*k.w.Settings.NudgeEvery, unasked{k.asked})
+}
+
 func (k *container) askTurn(c *kit.Context[containerMessage]) {
 	k.turn = true
 	k.parent.Tell(wantTurn{k.order.id, c.Self()})
@@ -436,7 +456,7 @@ func (k *container) adopted(c *kit.Context[containerMessage], m adopted) {
 	case k.order.goal == goalRun && k.state == containerBorn && c.Incarnation() > 1:
 		c.After(unaskedNudges*k.w.Settings.NudgeEvery, unasked{k.asked}) // by an owner that there is
 	case k.order.goal == goalRun && k.state == containerBorn:
-		k.askTurn(c)
+		k.askLease(c)
 	default:
 		k.input(c, inMissing)
 	}

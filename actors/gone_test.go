@@ -213,3 +213,28 @@ func TestAContainerThatDiesUnheardOfIsAnsweredFor(t *testing.T) {
 		}
 	})
 }
+
+// Both who wanted a container and who would know that it is no more fall when its
+// making fails. Its slot is on its way to another.
+func TestAContainerWithoutASlotIsNotMade(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.slow("create", time.Second, once(errors.New("no")))
+		var instance, containers sync.Once
+		s.hook = func(turn kit.Turn) {
+			switch turn.Kind + " " + turn.Message {
+			case "instance told(containerFailed)":
+				instance.Do(func() { panic("once") })
+			case "containers containerOver":
+				containers.Do(func() { panic("once") })
+			}
+		}
+		s.begin()
+		s.start("app", "serve", "app.example")
+		pass(time.Minute)
+		if n := s.kernel.Created(); n != 0 {
+			t.Errorf("%d containers were made in a slot that was given back", n)
+		}
+		s.expectState("app", messaging.Crashed)
+		s.expectRest()
+	})
+}

@@ -41,6 +41,9 @@ type (
 	cooled struct{ container string }
 )
 
+// stillPromised asks whether a container has room.
+type stillPromised stillLeased
+
 // audit says which containers exist or are wanted; a promise to any other was
 // forgotten by somebody, if it is there at two audits, and so was its place in
 // the network.
@@ -75,8 +78,10 @@ func (release) ledger()     {}
 func (free) ledger()        {}
 func (cooled) ledger()      {}
 func (audit) ledger()       {}
-func (foresee) ledger()     {}
-func (offer) ledger()       {}
+
+func (stillPromised) ledger() {}
+func (foresee) ledger()       {}
+func (offer) ledger()         {}
 
 // ledger keeps the book.
 type ledger struct {
@@ -113,6 +118,9 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 	case cooled:
 		delete(l.cooling, m.container)
 		l.w.book.free(m.container)
+	case stillPromised:
+		_, promised := l.w.book.entries[m.container]
+		m.answer(promised)
 	case audit:
 		l.audit(c, m)
 	case foresee:

@@ -21,6 +21,12 @@ type (
 	// process in it is dead. Both may be repeated.
 	lease struct{ place Placement }
 	rest  struct{ place Placement }
+	// stillLeased asks whether a container has its slot yet, for all that anybody
+	// knows who would give it to another.
+	stillLeased struct {
+		container string
+		answer    func(bool)
+	}
 	// allocationUp comes from an allocation that was restarted, resting from one
 	// that waits to be released.
 	allocationUp struct{ id string }
@@ -42,6 +48,7 @@ type (
 func (audit) networks()             {}
 func (lease) networks()             {}
 func (rest) networks()              {}
+func (stillLeased) networks()       {}
 func (allocationUp) networks()      {}
 func (resting) networks()           {}
 func (batchDue) networks()          {}
@@ -86,6 +93,12 @@ func (s *networks) Receive(c *kit.Context[networksMessage], m networksMessage) e
 	case rest:
 		s.ordered[m.place.Container] = true
 		s.hold(c, m.place).Tell(restOrdered{})
+	case stillLeased:
+		if s.ordered[m.container] {
+			m.answer(false)
+			return nil
+		}
+		s.parts.ledger.Tell(stillPromised(m)) // who rested and is free was said to be so there first
 	case audit:
 		s.audit(m)
 	case allocationUp:

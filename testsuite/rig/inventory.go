@@ -19,8 +19,9 @@ import (
 // with a name that stays the same from one agent to the next: the groups with
 // who is in them, links, table elements, tracked connections from or to its
 // pool, mounts, loop devices, and what lies in its folders. A node that was given
-// everything back has what it had when it was new.
-func (t Traces) Inventory(pool netip.Prefix) []string {
+// everything back has what it had when it was new. The areas of its disk are seen
+// by the descriptors of its agent alone, which has them mounted for nobody else.
+func (t Traces) Inventory(pool netip.Prefix, agent int) []string {
 	all := t.groups()
 	links, _ := netlink.LinkList()
 	for _, link := range links {
@@ -28,7 +29,7 @@ func (t Traces) Inventory(pool netip.Prefix) []string {
 			all = append(all, "link "+link.Attrs().Name)
 		}
 	}
-	for _, part := range [][]string{t.elements(), tracked(pool), t.mounts(), t.folders()} {
+	for _, part := range [][]string{t.elements(), tracked(pool), t.mounts(), t.folders(), areas(agent)} {
 		all = append(all, part...)
 	}
 	slices.Sort(all)
@@ -37,10 +38,10 @@ func (t Traces) Inventory(pool netip.Prefix) []string {
 
 // Beyond waits until the node has nothing that a list doesn't name, and returns
 // what it has otherwise when the kernel had its time.
-func (t Traces) Beyond(former []string, pool netip.Prefix) []string {
+func (t Traces) Beyond(former []string, pool netip.Prefix, agent int) []string {
 	deadline := time.Now().Add(leftoversMax)
 	for {
-		left := t.Inventory(pool)
+		left := t.Inventory(pool, agent)
 		for _, name := range former {
 			if i := slices.Index(left, name); i >= 0 {
 				left = slices.Delete(left, i, i+1)
@@ -148,15 +149,36 @@ const btrfsSync = 0x94<<8 | 8
 
 // commitPools has btrfs commit what it holds, by the agent's own descriptors.
 func commitPools(agent int) {
+	inPools(agent, func(fd int, _ string) { unix.IoctlSetInt(fd, btrfsSync, 0) })
+}
+
+// areas are what lies in the agent's pools.
+func areas(agent int) (all []string) {
+	inPools(agent, func(_ int, path string) {
+		entries, _ := os.ReadDir(path)
+		for _, entry := range entries {
+			if name := "area " + entry.Name(); !slices.Contains(all, name) {
+				all = append(all, name)
+			}
+		}
+	})
+	return all
+}
+
+// inPools calls act for every folder of a btrfs file system that an agent has open.
+func inPools(agent int, act func(fd int, path string)) {
 	descriptors, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", agent))
 	for _, descriptor := range descriptors {
+		if name, err := os.Readlink(descriptor); err != nil || !strings.HasPrefix(name, "/") {
+			continue
+		}
 		fd, err := unix.Open(descriptor, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			continue
 		}
 		var fs unix.Statfs_t
 		if unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.BTRFS_SUPER_MAGIC {
-			unix.IoctlSetInt(fd, btrfsSync, 0)
+			act(fd, descriptor+"/")
 		}
 		unix.Close(fd)
 	}

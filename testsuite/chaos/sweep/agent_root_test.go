@@ -159,7 +159,7 @@ func mapContainer(l *living, p *promises, name string) {
 	}
 	p.add("mapped, so the table has the port", func() error {
 		element := fmt.Sprintf("element ports %04x ", mapped.GetHostPort())
-		if !slices.ContainsFunc(l.traces.Inventory(l.pool), func(thing string) bool { return strings.HasPrefix(thing, element) }) {
+		if !slices.ContainsFunc(l.traces.Inventory(l.pool, l.node.PID()), func(thing string) bool { return strings.HasPrefix(thing, element) }) {
 			return fmt.Errorf("port %d is not there", mapped.GetHostPort())
 		}
 		return nil

@@ -183,7 +183,7 @@ func (l *living) successor(alive bool) {
 // settle is a node with nothing to do: what it has then is the measure of what
 // is left later. The spares that it keeps may come and go.
 func (l *living) settle() {
-	l.idle = l.traces.Inventory(l.pool)
+	l.idle = l.traces.Inventory(l.pool, l.node.PID())
 	for _, thing := range slices.Clone(l.idle) {
 		if strings.HasPrefix(thing, "process of ") {
 			for range spareMost {
@@ -210,7 +210,7 @@ func (l *living) left(app string) []string {
 			wrong = append(wrong, fmt.Sprintf("destroy %s: %v", handle, err))
 		}
 	}
-	return append(wrong, l.traces.Beyond(l.idle, l.pool)...)
+	return append(wrong, l.traces.Beyond(l.idle, l.pool, l.node.PID())...)
 }
 
 func message(app string, d rig.Droplet) map[string]any {

@@ -165,7 +165,7 @@ func newMachine(t testing.TB, place uint32) *machine {
 	t.Cleanup(m.tracer.end)
 	m.begin()
 	m.mustDo(request{Do: "open"})
-	m.idle = m.traces.Inventory(plan.Pool)
+	m.idle = m.traces.Inventory(plan.Pool, m.node.pid())
 	t.Cleanup(m.finish)
 	return m
 }

@@ -390,10 +390,10 @@ func (r *round) judge(into *row) {
 		into.residue++
 		r.wrong("taking everything down: %v", err)
 	}
-	if left := r.traces.Beyond(r.idle, r.config.Plan.Pool); len(left) > 0 {
+	if left := r.traces.Beyond(r.idle, r.config.Plan.Pool, r.node.pid()); len(left) > 0 {
 		into.residue++
 		r.wrong("left: %q", left)
-		r.idle = r.traces.Inventory(r.config.Plan.Pool) // said once
+		r.idle = r.traces.Inventory(r.config.Plan.Pool, r.node.pid()) // said once
 	}
 }
 

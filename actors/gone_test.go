@@ -238,3 +238,23 @@ func TestAContainerWithoutASlotIsNotMade(t *testing.T) {
 		s.expectRest()
 	})
 }
+
+// A killed agent's last writes were lost: on record an instance has the slot that a
+// client's container was given since.
+func TestARecordFromBeforeTakesNobodysSlot(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.begin()
+		s.start("app", "serve", "app.example")
+		pass(30 * time.Millisecond) // its droplet is on the way
+		s.expectState("app", messaging.Starting)
+		s.crash()
+		taken := s.store.All()[0].Placement
+		spec := isolation.Spec{ID: "other", Slot: taken.Slot, Epoch: taken.Epoch + 1, Owner: isolation.OwnerWarden}
+		if _, err := s.kernel.Create(t.Context(), spec, nil); err != nil {
+			t.Fatal(err)
+		}
+		s.begin()
+		pass(5 * time.Second)
+		s.expectState("app", messaging.Running)
+	})
+}

@@ -160,7 +160,8 @@ func (b *book) enter(e *entry) {
 // claim enters what a former agent promised. False where somebody else has it,
 // which two agents on one state folder would have to have brought about.
 func (b *book) claim(p Placement, application string, memory, disk int64) bool {
-	if _, ok := b.entries[p.Container]; ok {
+	if e, ok := b.entries[p.Container]; ok {
+		b.complete(e, demand{application: application, memory: memory, disk: disk})
 		return true
 	}
 	if !b.slots.Claim(slot.Slot{Number: p.Slot, Epoch: p.Epoch}) {

@@ -119,21 +119,23 @@ func New(o Options) *Tree {
 	return t
 }
 
-// restoreBook claims what instances on record and containers in the kernel hold.
+// restoreBook claims what containers in the kernel and instances on record hold. A
+// container is there; a record may be from before its slot became another's, and is
+// placed anew then.
 func (t *Tree) restoreBook() {
+	for _, spec := range t.w.Recovered {
+		t.w.recovered[spec.ID] = true
+		if !t.w.book.claimSpec(spec) {
+			t.w.Log.Error("a slot is claimed twice by containers", "container", spec.ID, "slot", spec.Slot)
+		}
+	}
 	for _, r := range t.w.Store.All() {
 		p := r.Placement
 		if p.Started.IsZero() || r.State == messaging.Crashed {
 			continue // never placed, or only its container is left, if that
 		}
 		if !t.w.book.claim(p, r.Start.Application, r.Start.Limits.MemoryMiB, r.Start.Limits.DiskMiB) {
-			t.w.Log.Error("a slot is claimed twice by instances", "instance", r.Instance, "slot", p.Slot)
-		}
-	}
-	for _, spec := range t.w.Recovered {
-		t.w.recovered[spec.ID] = true
-		if !t.w.book.claimSpec(spec) {
-			t.w.Log.Error("a slot is claimed twice by containers", "container", spec.ID, "slot", spec.Slot)
+			t.w.Log.Warn("an instance's slot is another's by now", "instance", r.Instance, "slot", p.Slot)
 		}
 	}
 }

@@ -96,7 +96,8 @@ func (j *judge) excused(target string, from, to time.Time) bool {
 
 // findings are everything that should not have been, the earliest first.
 func (j *judge) findings(r *run) []Finding {
-	all := slices.Concat(j.unanswered(), j.notBack(), j.crashes(), j.silence(r), j.failedFaults(), j.gaveUp())
+	all := append([]Finding{}, // a list even where it is empty
+		slices.Concat(j.unanswered(), j.notBack(), j.crashes(), j.silence(r), j.failedFaults(), j.gaveUp())...)
 	slices.SortStableFunc(all, func(a, b Finding) int { return a.At.Compare(b.At) })
 	for _, text := range r.leftMsg {
 		all = append(all, Finding{r.ended, "at the end, " + text})

@@ -47,7 +47,7 @@ func (h history) fault(name, target string, from, to float64) {
 func (h history) finds(texts ...string) Report {
 	h.t.Helper()
 	report := h.report()
-	if len(report.Findings) != len(texts) || report.Passed != (len(texts) == 0) {
+	if report.Findings == nil || len(report.Findings) != len(texts) || report.Passed != (len(texts) == 0) {
 		h.t.Fatalf("findings %v, want %d", report.Findings, len(texts))
 	}
 	for i, text := range texts {

@@ -24,8 +24,11 @@ type mutation struct {
 	from, to string
 }
 
-// The first six are those that the simulation must find (style: a lease that is
-// not returned, and so on); the others are bugs that it found.
+// mustFind is how many of the mutations, the first, have to be found. The others are
+// bugs that the simulation once found: some need two faults within one moment, or
+// are guarded against twice by now, and are in the table only.
+const mustFind = 6
+
 var mutations = []mutation{
 	{"lease not returned", "actors/ledger_book.go", "	b.slots.Free(e.placement.Slot)\n", ""},
 	{"restart after stop", "actors/instance_lifecycle.go",
@@ -68,11 +71,11 @@ func TestDeliberateBugsAreFound(t *testing.T) {
 		return // make mutations
 	}
 	var table strings.Builder
-	for _, m := range mutations {
+	for i, m := range mutations {
 		begun := time.Now()
 		found := hunt(t, m)
 		fmt.Fprintf(&table, "%-45s %s (%s)\n", m.name, found, time.Since(begun).Round(time.Second))
-		if !strings.HasPrefix(found, "found") {
+		if i < mustFind && !strings.HasPrefix(found, "found") {
 			t.Errorf("%s: %s", m.name, found)
 		}
 	}

@@ -249,9 +249,11 @@ func followed(task string) bool {
 	return strings.Contains(string(status), fmt.Sprintf("TracerPid:\t%d\n", os.Getpid()))
 }
 
-// run goes on until every target is dead, or it is told to stop.
+// run goes on until every target is dead, or it is told to stop: to the last thread
+// that the kernel knows of, which may be one that wasn't heard of yet. A process
+// whose thread nobody buries can't be buried either.
 func (t *tracing) run() error {
-	for len(t.threads) > 0 {
+	for {
 		if !t.letting && (t.poked.stopped.Load() || t.over()) {
 			t.letAllGo()
 		}
@@ -267,7 +269,6 @@ func (t *tracing) run() error {
 		}
 		t.heard(tid, status)
 	}
-	return nil
 }
 
 // over says whether every target was killed, as far as it is to be.

@@ -53,8 +53,8 @@ func SaveDurable(dir, name string, v any) error {
 // Replace is Save for a record that is written often and need not survive a
 // power failure: what the record was becomes the file that the next one is
 // written to, which stays beside it and is no record. No file is made or
-// removed: ext4 finds the number of a new one by passing over all that were
-// removed in the last minutes.
+// removed: an ext4 without a journal finds the number of a new one by passing
+// over all that were removed in the last minutes.
 func Replace(dir, name string, v any) error {
 	body, err := encode(v)
 	if err != nil {

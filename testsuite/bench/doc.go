@@ -56,8 +56,8 @@
 // asked for 100 starts at once and keeps 16 in flight by itself; its clock stops
 // at the last one's first byte. runc and crun have a network namespace of their
 // own there, and nothing in it, and else what `runc spec` proposes, the mount of the
-// cgroups too: so the figure was taken that the limit is made of. That mount is a
-// seventh of what runc does, so another row leaves it out. The median of three
+// cgroups too: so the figure was taken that the limit is made of. That mount is up
+// to a seventh of what runc does, so another row leaves it out. The median of three
 // turns counts.
 //
 // # Noise

@@ -11,7 +11,7 @@ import (
 var linkDeleted = Fault{
 	Name: "link-deleted", Harm: One, Shows: 25 * time.Second,
 	Does:      "the link of one container is deleted",
-	Heals:     "the node notices, and ends the instance with the reason; its controller starts another",
+	Heals:     "the node notices, and gives it back or ends the instance with the reason",
 	Available: always,
 	Inject: func(ctx context.Context, n *Node, o Order) (Injection, error) {
 		status, err := n.victim(ctx, o)

@@ -45,7 +45,8 @@ type Machine interface {
 	// Spec is a new container's, in a slot; Job a job's.
 	Spec(slot uint32) isolation.Spec
 	Job(number uint32, does Does) isolation.Job
-	// KillInit kills a container's PID 1 and returns when it is dead.
+	// KillInit kills a container's PID 1 and returns when the machine knows that it
+	// is dead: until then it may be taken for one that lives.
 	KillInit(status isolation.Status)
 }
 

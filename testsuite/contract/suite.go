@@ -3,6 +3,7 @@ package contract
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"net/netip"
 	"slices"
@@ -18,7 +19,8 @@ func Suite(t *testing.T, open func(t *testing.T) Machine) {
 		name string
 		test func(w *world)
 	}{
-		{"MakeTwice", makeTwice}, {"MakeUnwanted", makeUnwanted}, {"Adopt", adopt}, {"Exit", exit},
+		{"MakeTwice", makeTwice}, {"MakeUnwanted", makeUnwanted}, {"MakeUnbegun", makeUnbegun}, {"Adopt", adopt},
+		{"Audit", audit}, {"Exit", exit},
 		{"ExitOfTheDead", exitOfTheDead}, {"Stop", stop}, {"TakeTwice", takeTwice}, {"TakeUnmade", takeUnmade},
 		{"MakeAfterTake", makeAfterTake}, {"Spawn", spawn}, {"Forget", forget}, {"Note", note}, {"Limits", limits},
 		{"Ports", ports}, {"Egress", egress}, {"Bandwidth", bandwidth}, {"Counters", counters}, {"Memory", memory},
@@ -63,6 +65,55 @@ func makeUnwanted(w *world) {
 		w.t.Fatal(err)
 	}
 	w.take(spec.ID)
+}
+
+// What died before it said a word can be made again, what ended can't.
+func makeUnbegun(w *world) {
+	made := w.make(1, Sleeps)
+	id, job := made.Spec.ID, w.Job(1, ExitsIn7)
+	w.KillInit(made)
+	_, err := w.k.Adopt(w.ctx(), id)
+	w.is("adopt of what never began", err, isolation.ErrUnbegun)
+	w.is("adopt of what never began", err, isolation.ErrGone)
+	again, err := w.k.Create(w.ctx(), made.Spec, &job)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if got := w.ids(); !slices.Equal(got, []string{id}) {
+		w.t.Errorf("listed %q, want %s once", got, id)
+	}
+	if e := w.wait(id, 1); e.Code != 7 || e.Lost {
+		w.t.Errorf("its job ended with %+v", e)
+	}
+	w.KillInit(again)
+	_, err = w.k.Adopt(w.ctx(), id)
+	w.is("adopt of what ended", err, isolation.ErrGone)
+	if errors.Is(err, isolation.ErrUnbegun) {
+		w.t.Errorf("adopt of what ended: %v", err)
+	}
+	_, err = w.k.Create(w.ctx(), made.Spec, &job)
+	w.is("create of what ended", err, fs.ErrExist)
+	w.take(id)
+}
+
+// Of what nobody harmed an audit says nothing, dead or alive.
+func audit(w *world) {
+	made, other := w.make(1, Sleeps), w.make(2, "")
+	for range 2 {
+		found, err := w.k.Audit(w.ctx())
+		w.ok("audit", err)
+		if len(found) > 0 {
+			w.t.Errorf("found %+v", found)
+		}
+	}
+	w.KillInit(other)
+	found, err := w.k.Audit(w.ctx())
+	w.ok("audit", err)
+	if len(found) > 0 {
+		w.t.Errorf("of the dead it found %+v", found)
+	}
+	w.take(made.Spec.ID)
+	w.take(other.Spec.ID)
 }
 
 // A container is adopted as often as anybody asks, dead or alive, until it is gone.

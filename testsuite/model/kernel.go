@@ -35,6 +35,9 @@ type Kernel struct {
 	// a port that is asked for twice for a broken promise.
 	Memory int64
 	Strict bool
+	// Destroyed and Released, where set, are told of every container before that
+	// is done to it. They may not call the kernel.
+	Destroyed, Released func(Resident)
 
 	mu         sync.Mutex
 	containers map[string]*container
@@ -53,12 +56,14 @@ type container struct {
 	job      uint32 // 0: it was made without one
 	jobs     map[uint32]*further
 	used     map[uint32]bool // numbers of jobs, for ever
+	forgot   bool            // one of the jobs was forgotten
 	exit     *isolation.Exit
 	ended    chan struct{} // closed when the job has ended
 	dead     chan struct{} // closed when PID 1 has
 	kills    uint64
 	oom      chan struct{} // closed at the first kill
 	act      Behaviour
+	output   transcript
 }
 
 // NewKernel makes a machine without containers.
@@ -92,6 +97,7 @@ func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation
 	if ctx.Err() != nil {
 		return isolation.Status{}, context.Cause(ctx)
 	}
+	k.giveWay(spec.ID)
 	c, err := k.intend(spec, job)
 	if err != nil {
 		return isolation.Status{}, err
@@ -133,6 +139,7 @@ func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, er
 	if job != nil {
 		c.job, c.act = job.Number, behaviourOf(*job)
 		c.used[job.Number] = true
+		c.output.grew = make(chan struct{})
 	}
 	k.containers[spec.ID] = c
 	return c, nil
@@ -152,6 +159,9 @@ func (k *Kernel) run(c *container) {
 	}
 	if c.act.Ends > 0 {
 		patient(k.Patience).AfterFunc(c.act.Ends, func() { k.Exit(c.spec.ID, c.act.Exit) })
+	}
+	if c.act.Says {
+		k.speak(c)
 	}
 }
 
@@ -199,10 +209,13 @@ func (k *Kernel) Adopt(ctx context.Context, id string) (isolation.Status, error)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !c.alive {
-		return isolation.Status{}, fmt.Errorf("container %s: %w", id, isolation.ErrGone)
+	switch {
+	case c.alive:
+		return k.status(c), nil
+	case c.unbegun():
+		return isolation.Status{}, fmt.Errorf("container %s: %w", id, isolation.ErrUnbegun)
 	}
-	return k.status(c), nil
+	return isolation.Status{}, fmt.Errorf("container %s: %w", id, isolation.ErrGone)
 }
 
 // Wait returns how the job ended.
@@ -292,8 +305,13 @@ func (k *Kernel) Destroy(ctx context.Context, id string) error {
 	if err := patient(k.Patience).Wait(ctx, destroyTakes); err != nil {
 		return err
 	}
-	k.KillInit(id)
-	k.with(id, func(c *container) { c.refusing = true })
+	k.with(id, func(c *container) {
+		if k.Destroyed != nil && !c.refusing {
+			k.Destroyed(c.resident())
+		}
+		c.die()
+		c.refusing = true
+	})
 	return then(nil)
 }
 
@@ -324,8 +342,15 @@ func (k *Kernel) let(ids []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, id := range ids {
-		if c, ok := k.containers[id]; ok && c.alive {
+		c, ok := k.containers[id]
+		switch {
+		case !ok:
+			continue
+		case c.alive:
 			k.violate("container %s released alive", id)
+		}
+		if k.Released != nil {
+			k.Released(c.resident())
 		}
 		delete(k.containers, id)
 	}
@@ -378,6 +403,9 @@ func (k *Kernel) Exit(id string, exit isolation.Exit) {
 			return
 		}
 		exit.Job, exit.OOMKills = c.job, c.kills
+		if c.act.Says && exit.Signal == 0 {
+			c.output.write() // its last words
+		}
 		c.exit, c.open = &exit, false
 		close(c.ended)
 	})
@@ -396,28 +424,11 @@ func (k *Kernel) OOMKill(id string, main bool) {
 	}
 }
 
-// Orphan is what becomes of a container that was being made when its agent was
-// killed: PID 1 finds nobody at its gate and ends.
-func (k *Kernel) Orphan() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, c := range k.containers {
-		select {
-		case <-c.dead:
-		default:
-			if !c.alive {
-				close(c.dead)
-			}
-		}
-	}
-}
-
 // KillInit kills PID 1, and with it everything inside.
 func (k *Kernel) KillInit(id string) {
 	k.with(id, func(c *container) {
 		if c.alive {
-			c.alive, c.open = false, false
-			close(c.dead)
+			c.die()
 		}
 	})
 }
@@ -444,13 +455,14 @@ func (k *Kernel) Serving() []string {
 }
 
 // Behaviour is what an application does, written as its start command:
-// "serve", "serve after 3s", "deaf", "exit 7 after 1s", "stubborn".
+// "serve", "serve after 3s", "deaf", "exit 7 after 1s", "stubborn", "serve says".
 type Behaviour struct {
 	Opens    time.Duration // until it listens
 	Deaf     bool          // it never listens
 	Ends     time.Duration // until it ends by itself; 0: never
 	Exit     isolation.Exit
 	Stubborn bool // it ignores SIGTERM
+	Says     bool // it writes lines: one at once, one now and then, one at its end
 }
 
 func behaviourOf(job isolation.Job) (b Behaviour) {
@@ -462,6 +474,8 @@ func behaviourOf(job isolation.Job) (b Behaviour) {
 			b.Deaf = true
 		case "stubborn":
 			b.Stubborn = true
+		case "says":
+			b.Says = true
 		case "exit":
 			fmt.Sscan(words[i+1], &b.Exit.Code)
 			b.Ends, b.Deaf = time.Millisecond, true

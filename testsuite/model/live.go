@@ -18,9 +18,10 @@ import (
 
 // further is one of the jobs of a container that was made without one.
 type further struct {
-	argv  []string
-	exit  *isolation.Exit
-	ended chan struct{}
+	argv    []string
+	discard bool // what it writes is nobody's
+	exit    *isolation.Exit
+	ended   chan struct{}
 }
 
 // bare says that the container was made without a job.
@@ -99,7 +100,7 @@ func (k *Kernel) start(c *container, job isolation.Job) error {
 		return fmt.Errorf("job %d can't be started", job.Number)
 	}
 	c.used[job.Number] = true
-	c.jobs[job.Number] = &further{argv: job.Argv, ended: make(chan struct{})}
+	c.jobs[job.Number] = &further{argv: job.Argv, discard: job.Discard, ended: make(chan struct{})}
 	if act := behaviourOf(job); act.Ends > 0 {
 		patient(k.Patience).AfterFunc(act.Ends, func() {
 			k.with(c.spec.ID, func(c *container) { c.end(job.Number, act.Exit) })
@@ -123,6 +124,7 @@ func (k *Kernel) Forget(ctx context.Context, id string, job uint32) error {
 			return
 		}
 		delete(c.jobs, job)
+		c.forgot = true
 	})
 	return then(err)
 }
@@ -302,7 +304,7 @@ type Transcripts struct {
 var _ actors.Transcripts = Transcripts{}
 
 func (t Transcripts) words(id string, job uint32) []byte {
-	if j := t.Kernel.job(id, job); j != nil {
+	if j := t.Kernel.job(id, job); j != nil && !j.discard {
 		return []byte(strings.Join(j.argv, " "))
 	}
 	return nil

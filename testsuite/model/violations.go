@@ -81,24 +81,34 @@ func (k *Kernel) Residents() []isolation.Spec {
 // Resident is what there is to see of one container from outside.
 type Resident struct {
 	Spec    isolation.Spec
-	Lives   bool            // PID 1 does
-	Running []uint32        // jobs
-	Exit    *isolation.Exit // of the job that it was made with
+	Lives   bool                      // PID 1 does
+	Running []uint32                  // jobs
+	Exit    *isolation.Exit           // of the job that it was made with
+	Ended   map[uint32]isolation.Exit // of further jobs
+	Said    int                       // lines that its first job wrote
 }
 
 // Look shows one container; false: there is none.
 func (k *Kernel) Look(id string) (r Resident, ok bool) {
-	k.with(id, func(c *container) {
-		r, ok = Resident{Spec: c.spec, Lives: c.alive, Exit: c.exit}, true
-		if !c.bare() && c.exit == nil && c.alive {
-			r.Running = append(r.Running, c.job)
-		}
-		for number, j := range c.jobs {
-			if j.exit == nil && c.alive {
-				r.Running = append(r.Running, number)
-			}
-		}
-		slices.Sort(r.Running)
-	})
+	k.with(id, func(c *container) { r, ok = c.resident(), true })
 	return r, ok
+}
+
+func (c *container) resident() Resident {
+	r := Resident{
+		Spec: c.spec, Lives: c.alive, Exit: c.exit, Said: c.output.written, Ended: map[uint32]isolation.Exit{},
+	}
+	if !c.bare() && c.exit == nil && c.alive {
+		r.Running = append(r.Running, c.job)
+	}
+	for number, j := range c.jobs {
+		switch {
+		case j.exit != nil:
+			r.Ended[number] = *j.exit
+		case c.alive:
+			r.Running = append(r.Running, number)
+		}
+	}
+	slices.Sort(r.Running)
+	return r
 }

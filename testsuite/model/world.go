@@ -78,20 +78,6 @@ func (d *Droplets) Evict(_ context.Context, keep []string) error {
 	return nil
 }
 
-// Output follows nothing and keeps nothing; it ends when the job does.
-type Output struct{ Patience Patience }
-
-// Follow returns when done is closed.
-func (o Output) Follow(ctx context.Context, _ actors.OutputSource, done <-chan struct{}) error {
-	return patient(o.Patience).Wait(ctx, -1, done)
-}
-
-// Tail has no lines.
-func (Output) Tail(context.Context, string, int, int) ([]messaging.LogLine, error) { return nil, nil }
-
-// Forget has nothing to forget.
-func (Output) Forget(string) {}
-
 // Planner plans the least that the model needs.
 type Planner struct{}
 

@@ -3,6 +3,7 @@ package real
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -57,7 +58,7 @@ func (m machine) Job(number uint32, does contract.Does) isolation.Job {
 }
 
 // KillInit kills PID 1 by the number that the box says it has, and waits until it
-// is gone.
+// is gone and the box has heard of it, which is a moment later.
 func (m machine) KillInit(s isolation.Status) {
 	m.t.Helper()
 	pidfd, err := unix.PidfdOpen(s.InitPID, 0)
@@ -71,6 +72,15 @@ func (m machine) KillInit(s isolation.Status) {
 	ended := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(ended, 10_000); n != 1 || err != nil {
 		m.t.Fatalf("PID 1 doesn't end: %d, %v", n, err)
+	}
+	for begun := time.Now(); ; {
+		_, err := m.box.Adopt(m.t.Context(), s.Spec.ID)
+		if errors.Is(err, isolation.ErrGone) {
+			return
+		}
+		if time.Since(begun) > 10*time.Second {
+			m.t.Fatalf("the box doesn't hear of the end of PID 1: %v", err)
+		}
 	}
 }
 

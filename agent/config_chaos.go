@@ -8,6 +8,7 @@ import (
 	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/agent/chaos"
+	"github.com/deacon-agent/deacon/agent/settings"
 	"github.com/deacon-agent/deacon/messaging/dea"
 )
 
@@ -24,11 +25,11 @@ type chaosBlock struct {
 	Supervised *hcl.Attribute `hcl:"supervised,optional"`
 }
 
-func (b *chaosBlock) read(r *attributeReader, c *Chaos) {
-	r.truth(b.Allow, &c.Allow)
-	r.truth(b.Supervised, &c.Supervised)
+func (b *chaosBlock) read(r *settings.Reader, c *Chaos) {
+	r.Truth(b.Allow, &c.Allow)
+	r.Truth(b.Supervised, &c.Supervised)
 	if b.Supervised != nil && c.Supervised && !c.Allow {
-		r.warn(b.Supervised, "chaos.supervised has no effect where chaos.allow is false")
+		r.Warn(b.Supervised, "chaos.supervised has no effect where chaos.allow is false")
 	}
 }
 

@@ -2,50 +2,32 @@ package agent
 
 import (
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/gohcl"
-	"github.com/hashicorp/hcl/v2/hclparse"
+
+	"github.com/deacon-agent/deacon/agent/settings"
 )
 
-// configBytesMax bounds a configuration file; a larger one is something else.
-const configBytesMax = 1 << 20
+// ConfigError is everything that is wrong with a configuration file.
+type ConfigError = settings.Error
 
 // LoadConfig reads and checks the file at path. What is wrong with it comes as
 // one *ConfigError that shows every fault with its source line.
 func LoadConfig(path string) (Config, error) {
-	file, err := os.Open(path)
+	src, err := settings.Load(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("agent: read the configuration: %w", err)
-	}
-	defer file.Close()
-	src, err := io.ReadAll(io.LimitReader(file, configBytesMax+1))
-	if err != nil {
-		return Config{}, fmt.Errorf("agent: read the configuration: %w", err)
-	}
-	if len(src) > configBytesMax {
-		return Config{}, fmt.Errorf("agent: read the configuration: %s is larger than %d bytes", path, configBytesMax)
 	}
 	return ParseConfig(path, src)
 }
 
 // ParseConfig checks src; name is what faults call it.
-func ParseConfig(name string, src []byte) (Config, error) {
-	parser := hclparse.NewParser()
-	file, diags := parser.ParseHCL(src, name)
-	if file == nil || diags.HasErrors() {
-		return Config{}, configError(name, parser.Files(), diags)
+func ParseConfig(name string, src []byte) (config Config, err error) {
+	warnings, err := settings.Parse(name, src, func(f *configFile, r *settings.Reader) { config = f.read(r) })
+	if err != nil {
+		return Config{}, err
 	}
-	var body configFile
-	r := &attributeReader{context: evalContext(os.LookupEnv)}
-	r.diags = gohcl.DecodeBody(file.Body, r.context, &body)
-	config := body.read(r)
-	if r.diags.HasErrors() {
-		return Config{}, configError(name, parser.Files(), r.diags)
-	}
-	config.Warnings = warningsOf(r.diags)
+	config.Warnings = warnings
 	return config, nil
 }
 

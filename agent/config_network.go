@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/deacon-agent/deacon/agent/settings"
 	"github.com/deacon-agent/deacon/isolation"
 )
 
@@ -17,56 +18,56 @@ var unfit = []netip.Prefix{
 	netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/3"),
 }
 
-func (b *networkBlock) checkPool(r *attributeReader, n Network) {
+func (b *networkBlock) checkPool(r *settings.Reader, n Network) {
 	if b.Pool != nil {
 		if n.Pool.Bits() > poolBitsMax {
-			r.fault(b.Pool, "The pool is too small", "\"pool\" is cut into /30s, one a container; "+
+			r.Fault(b.Pool, "The pool is too small", "\"pool\" is cut into /30s, one a container; "+
 				"%s holds none.", n.Pool)
 		}
 		for _, p := range unfit {
 			if p.Overlaps(n.Pool) {
-				r.fault(b.Pool, "The pool can't be used", "%s overlaps %s, which has a meaning of its own.", n.Pool, p)
+				r.Fault(b.Pool, "The pool can't be used", "%s overlaps %s, which has a meaning of its own.", n.Pool, p)
 			}
 		}
 	}
 	for _, p := range n.Denied {
 		switch {
 		case p.Bits() == 0:
-			r.warn(b.Denied, "network.denied has %s: containers reach nothing", p)
+			r.Warn(b.Denied, "network.denied has %s: containers reach nothing", p)
 		case p.Overlaps(n.Pool):
-			r.warn(b.Denied, "network.denied has %s, which overlaps the pool %s: "+
+			r.Warn(b.Denied, "network.denied has %s, which overlaps the pool %s: "+
 				"containers never reach one another, it needn't be said", p, n.Pool)
 		}
 	}
 }
 
-func (b *networkBlock) checkAllowed(r *attributeReader, n Network) {
+func (b *networkBlock) checkAllowed(r *settings.Reader, n Network) {
 	for _, allowed := range n.Allowed {
 		if allowed.Overlaps(n.Pool) && allowed.Bits() > 0 {
-			r.warn(b.Allowed, "network.allowed has %s, which overlaps the pool %s: "+
+			r.Warn(b.Allowed, "network.allowed has %s, which overlaps the pool %s: "+
 				"containers never reach one another all the same", allowed, n.Pool)
 		}
 		for _, denied := range n.Denied {
 			if denied.Overlaps(allowed) {
-				r.warn(b.Allowed, "network.allowed has %s and network.denied has %s: what both have is denied",
+				r.Warn(b.Allowed, "network.allowed has %s and network.denied has %s: what both have is denied",
 					allowed, denied)
 			}
 		}
 	}
 }
 
-func (b *networkBlock) checkPorts(r *attributeReader, n Network) {
+func (b *networkBlock) checkPorts(r *settings.Reader, n Network) {
 	if b.PortFirst == nil && b.PortLast == nil {
 		return
 	}
 	if n.PortFirst > n.PortLast {
-		r.fault(given(b.PortFirst, b.PortLast), "Bounds crossed", "port_first %d is above port_last %d.",
+		r.Fault(given(b.PortFirst, b.PortLast), "Bounds crossed", "port_first %d is above port_last %d.",
 			n.PortFirst, n.PortLast)
 		return
 	}
 	e := ephemeralPorts()
 	if n.PortFirst <= e.Last && e.First <= n.PortLast {
-		r.warn(given(b.PortFirst, b.PortLast), "ports %d to %d overlap those that the kernel "+
+		r.Warn(given(b.PortFirst, b.PortLast), "ports %d to %d overlap those that the kernel "+
 			"gives to connections (%d to %d, net.ipv4.ip_local_port_range): "+
 			"a port may be taken when an application should get it",
 			n.PortFirst, n.PortLast, e.First, e.Last)

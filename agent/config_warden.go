@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/zclconf/go-cty/cty"
 
+	"github.com/deacon-agent/deacon/agent/settings"
 	"github.com/deacon-agent/deacon/messaging"
 )
 
@@ -88,60 +88,60 @@ const (
 // groupForm is what the tools that make groups allow, or a number.
 var groupForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$`)
 
-func (b *wardenBlock) read(r *attributeReader, stacks []Stack) *Warden {
+func (b *wardenBlock) read(r *settings.Reader, stacks []Stack) *Warden {
 	w := DefaultWarden()
 	w.Rootfs = stacks[0]
-	r.path(b.Socket, &w.Socket)
+	r.Path(b.Socket, &w.Socket)
 	if len(w.Socket) > socketPathMax {
-		r.fault(b.Socket, "Too long for a socket", "\"socket\" has %d bytes; the kernel takes a path of at most %d.",
+		r.Fault(b.Socket, "Too long for a socket", "\"socket\" has %d bytes; the kernel takes a path of at most %d.",
 			len(w.Socket), socketPathMax)
 	}
 	b.readMode(r, &w.Mode)
-	r.text(b.Group, &w.Group)
+	r.Text(b.Group, &w.Group)
 	if b.Group != nil && !groupForm.MatchString(w.Group) {
-		r.fault(b.Group, "Not a group", "\"group\" must be the name or the number of a group of this machine.")
+		r.Fault(b.Group, "Not a group", "\"group\" must be the name or the number of a group of this machine.")
 	}
 	b.readRootfs(r, &w.Rootfs, stacks)
 	b.readGrace(r, &w.Grace)
-	r.size(b.JobOutputLimit, &w.JobOutputLimit, 0, sizeMax)
-	r.truth(b.DiskQuota, &w.DiskQuota)
+	r.Size(b.JobOutputLimit, &w.JobOutputLimit, 0, sizeMax)
+	r.Truth(b.DiskQuota, &w.DiskQuota)
 	nested := false
-	if r.truth(b.AllowNested, &nested); nested {
-		r.fault(b.AllowNested, "Not built", "Containers inside of containers are not built: a container may use "+
+	if r.Truth(b.AllowNested, &nested); nested {
+		r.Fault(b.AllowNested, "Not built", "Containers inside of containers are not built: a container may use "+
 			"the few devices that every one has, and no other. Leave \"allow_nested\" out.")
 	}
-	r.path(b.PIDFile, &w.PIDFile)
+	r.Path(b.PIDFile, &w.PIDFile)
 	b.readHealthCheck(r, &w.HealthCheck)
-	r.path(b.SyslogSocket, &w.SyslogSocket)
+	r.Path(b.SyslogSocket, &w.SyslogSocket)
 	readBlock(b.Rlimits, func(b *rlimitsBlock) { w.Rlimits = b.read(r) })
 	return &w
 }
 
 // readMode takes the digits as chmod does.
-func (b *wardenBlock) readMode(r *attributeReader, into *fs.FileMode) {
-	v, ok := r.value(b.Mode, cty.String, `a string of octal digits such as "0770"`)
+func (b *wardenBlock) readMode(r *settings.Reader, into *fs.FileMode) {
+	v, ok := r.Word(b.Mode, `a string of octal digits such as "0770"`)
 	if !ok {
 		return
 	}
-	mode, err := strconv.ParseUint(v.AsString(), 8, 16)
+	mode, err := strconv.ParseUint(v, 8, 16)
 	if err != nil || mode > 0o777 {
-		r.fault(b.Mode, "Not a mode", "\"mode\" must be octal digits from \"0000\" to \"0777\", such as \"0770\".")
+		r.Fault(b.Mode, "Not a mode", "\"mode\" must be octal digits from \"0000\" to \"0777\", such as \"0770\".")
 		return
 	}
 	if *into = fs.FileMode(mode); mode&othersWrite != 0 {
-		r.warn(b.Mode, "warden.mode is %04o: every user of this machine is let in, with the power of root", mode)
+		r.Warn(b.Mode, "warden.mode is %04o: every user of this machine is let in, with the power of root", mode)
 	}
 }
 
-func (b *wardenBlock) readRootfs(r *attributeReader, into *Stack, stacks []Stack) {
-	v, ok := r.value(b.Rootfs, cty.String, "a folder, or a stack's name")
+func (b *wardenBlock) readRootfs(r *settings.Reader, into *Stack, stacks []Stack) {
+	v, ok := r.Word(b.Rootfs, "a folder, or a stack's name")
 	if !ok {
 		return
 	}
-	given := v.AsString()
+	given := v
 	if strings.HasPrefix(given, "/") {
 		var path string
-		r.path(b.Rootfs, &path)
+		r.Path(b.Rootfs, &path)
 		*into = Stack{Path: path}
 		return
 	}
@@ -153,46 +153,46 @@ func (b *wardenBlock) readRootfs(r *attributeReader, into *Stack, stacks []Stack
 		}
 		names = append(names, s.Name)
 	}
-	r.fault(b.Rootfs, "No such stack", "\"rootfs\" must be a folder, \"/...\", or one of this file's stacks: %s.%s",
-		strings.Join(names, ", "), suggest(given, names))
+	r.Fault(b.Rootfs, "No such stack", "\"rootfs\" must be a folder, \"/...\", or one of this file's stacks: %s.%s",
+		strings.Join(names, ", "), settings.Suggest(given, names))
 }
 
-func (b *wardenBlock) readGrace(r *attributeReader, into **time.Duration) {
+func (b *wardenBlock) readGrace(r *settings.Reader, into **time.Duration) {
 	const never = "never"
-	v, ok := r.value(b.GraceTime, cty.String, `a duration such as "5m", or "never"`)
+	v, ok := r.Word(b.GraceTime, `a duration such as "5m", or "never"`)
 	switch {
 	case !ok:
-	case v.AsString() == never:
+	case v == never:
 		*into = nil
-	case suggest(v.AsString(), []string{never}) != "":
-		r.fault(b.GraceTime, "Not a duration", "\"grace_time\" must be a duration such as \"5m\", or \"never\".%s",
-			suggest(v.AsString(), []string{never}))
+	case settings.Suggest(v, []string{never}) != "":
+		r.Fault(b.GraceTime, "Not a duration", "\"grace_time\" must be a duration such as \"5m\", or \"never\".%s",
+			settings.Suggest(v, []string{never}))
 	default:
 		grace := **into
-		r.duration(b.GraceTime, &grace, 0, graceTimeMax)
+		r.Duration(b.GraceTime, &grace, 0, graceTimeMax)
 		*into = &grace
 	}
 }
 
-func (b *wardenBlock) readHealthCheck(r *attributeReader, into *netip.AddrPort) {
-	v, ok := r.value(b.HealthCheck, cty.String, "an address and a port")
+func (b *wardenBlock) readHealthCheck(r *settings.Reader, into *netip.AddrPort) {
+	v, ok := r.Word(b.HealthCheck, "an address and a port")
 	if !ok {
 		return
 	}
-	at, err := netip.ParseAddrPort(v.AsString())
+	at, err := netip.ParseAddrPort(v)
 	if err != nil || !at.Addr().Is4() || at.Port() == 0 {
 		suggestion := ""
-		if port, err := strconv.ParseUint(strings.TrimPrefix(v.AsString(), ":"), 10, 16); err == nil && port > 0 {
+		if port, err := strconv.ParseUint(strings.TrimPrefix(v, ":"), 10, 16); err == nil && port > 0 {
 			suggestion = " Did you mean \"127.0.0.1:" + strconv.FormatUint(port, 10) + "\"?"
 		}
-		r.fault(b.HealthCheck, "Not an address and a port",
+		r.Fault(b.HealthCheck, "Not an address and a port",
 			"\"health_check\" must be an IPv4 address and a port, as in \"127.0.0.1:2345\".%s", suggestion)
 		return
 	}
 	*into = at
 }
 
-func (b *rlimitsBlock) read(r *attributeReader) []messaging.Rlimit {
+func (b *rlimitsBlock) read(r *settings.Reader) []messaging.Rlimit {
 	var limits []messaging.Rlimit
 	for _, a := range []*hcl.Attribute{
 		b.As, b.Core, b.CPU, b.Data, b.Fsize, b.Locks, b.Memlock, b.Msgqueue, b.Nice, b.Nofile, b.Nproc, b.Rss,
@@ -207,18 +207,18 @@ func (b *rlimitsBlock) read(r *attributeReader) []messaging.Rlimit {
 
 // readRlimit reads what setrlimit(2) takes: any number of 64 bits, of which the
 // highest means that there is no limit.
-func readRlimit(r *attributeReader, a *hcl.Attribute) (uint64, bool) {
+func readRlimit(r *settings.Reader, a *hcl.Attribute) (uint64, bool) {
 	const wanted, unlimited = `a whole number, or "unlimited"`, "unlimited"
-	v, ok := r.value(a, cty.String, wanted)
+	v, ok := r.Word(a, wanted)
 	if !ok {
 		return 0, false
 	}
-	if v.AsString() == unlimited {
+	if v == unlimited {
 		return math.MaxUint64, true
 	}
-	value, err := strconv.ParseUint(v.AsString(), 10, 64)
+	value, err := strconv.ParseUint(v, 10, 64)
 	if err != nil {
-		r.fault(a, "Not a limit", "%q must be %s.%s", a.Name, wanted, suggest(v.AsString(), []string{unlimited}))
+		r.Fault(a, "Not a limit", "%q must be %s.%s", a.Name, wanted, settings.Suggest(v, []string{unlimited}))
 		return 0, false
 	}
 	return value, true

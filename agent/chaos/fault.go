@@ -88,9 +88,9 @@ type Order struct {
 
 // Bounds of an order.
 const (
-	forMax   = 10 * time.Minute
-	delayMax = 30 * time.Second
-	sizeMax  = 16 << 30
+	ForMax   = 10 * time.Minute
+	DelayMax = 30 * time.Second
+	SizeMax  = 16 << 30
 	idMax    = 64
 )
 
@@ -98,14 +98,14 @@ func (o Order) check() error {
 	switch {
 	case o.ID == "" || len(o.ID) > idMax:
 		return fmt.Errorf("\"id\" has 1 to %d characters", idMax)
-	case o.For < 0 || o.For.Duration() > forMax:
-		return fmt.Errorf("\"for\" is %s; it is from 0s to %s", o.For, forMax)
-	case o.Delay < 0 || o.Delay.Duration() > delayMax:
-		return fmt.Errorf("\"delay\" is %s; it is from 0s to %s", o.Delay, delayMax)
+	case o.For < 0 || o.For.Duration() > ForMax:
+		return fmt.Errorf("\"for\" is %s; it is from 0s to %s", o.For, ForMax)
+	case o.Delay < 0 || o.Delay.Duration() > DelayMax:
+		return fmt.Errorf("\"delay\" is %s; it is from 0s to %s", o.Delay, DelayMax)
 	case o.Rate < 0 || o.Rate > 1:
 		return fmt.Errorf("\"rate\" is %g; it is from 0 to 1", o.Rate)
-	case o.Size < 0 || o.Size > sizeMax:
-		return fmt.Errorf("\"size\" is %d; it is from 0 to %d bytes", o.Size, int64(sizeMax))
+	case o.Size < 0 || o.Size > SizeMax:
+		return fmt.Errorf("\"size\" is %d; it is from 0 to %d bytes", o.Size, int64(SizeMax))
 	}
 	return nil
 }

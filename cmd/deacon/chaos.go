@@ -16,6 +16,7 @@ import (
 
 	"github.com/deacon-agent/deacon/agent/chaos"
 	"github.com/deacon-agent/deacon/agent/chaos/drill"
+	"github.com/deacon-agent/deacon/agent/settings"
 	"github.com/deacon-agent/deacon/messaging/bus"
 )
 
@@ -218,7 +219,7 @@ func (s *session) chaosRun(ctx context.Context, file string, o chaosOptions) err
 
 func loadScenario(file string) (drill.Scenario, error) {
 	scenario, err := drill.LoadScenario(file)
-	if _, invalid := errors.AsType[*drill.ScenarioError](err); invalid {
+	if _, invalid := errors.AsType[*settings.Error](err); invalid {
 		return scenario, fail(exitConfig, "docs/chaos.md describes scenarios", "the scenario is invalid: %w", err)
 	}
 	if err != nil {

@@ -17,9 +17,11 @@ var mayImport = map[string][]string{
 	"cmd/deacon-init": {
 		"isolation/initproto", "isolation/record", "isolation/guard", "isolation/rootfs",
 	},
-	"agent":                   {"agent/chaos", "agent/journal", "agent/legacy", "actors/*", "messaging/*", "isolation/*", "staging"},
+	"agent": {
+		"agent/chaos", "agent/journal", "agent/legacy", "agent/settings", "actors/*", "messaging/*", "isolation/*", "staging",
+	},
 	"agent/chaos":             {"actors", "actors/kit", "isolation", "isolation/slot"},
-	"agent/chaos/drill":       {"agent/chaos", "messaging", "messaging/bus", "messaging/dea"},
+	"agent/chaos/drill":       {"agent/chaos", "agent/settings", "messaging", "messaging/bus", "messaging/dea"},
 	"actors":                  {"actors/kit", "messaging", "isolation", "isolation/slot"},
 	"messaging/bus":           {"messaging", "messaging/complaints", "messaging/dea"},
 	"messaging/socket":        {"messaging", "messaging/complaints", "messaging/warden"},
@@ -91,8 +93,8 @@ var soleImporters = map[string][]string{
 	// The whole-node tests play controllers that know nothing but the wire.
 	"github.com/nats-io/nats.go":     {"messaging/bus", "testsuite/rig", "testsuite/e2e", "testsuite/bench"},
 	"github.com/nats-io/nats-server": {"cmd/deacon/devnats", "testsuite/rig"},
-	"github.com/hashicorp/hcl":       {"agent", "agent/legacy", "agent/chaos/drill"},
-	"github.com/zclconf/go-cty":      {"agent", "agent/legacy", "agent/chaos/drill"},
+	"github.com/hashicorp/hcl":       {"agent", "agent/legacy", "agent/settings", "agent/chaos/drill"},
+	"github.com/zclconf/go-cty":      {"agent/legacy", "agent/settings"},
 	"github.com/spf13/cobra":         {"cmd/deacon"},
 	// A fault does what a stranger would, past all code of ours.
 	"github.com/google/nftables": {"isolation/network", "agent/chaos", "testsuite/rig"},

@@ -60,7 +60,7 @@ func TestLinesFitInAWindow(t *testing.T) {
 // fields is what the fifth parameter asks for.
 var manyParameters = exceptions{
 	"actors/kit/supervise.go: supervisor.HandleFailure": "the library's interface",
-	"agent/config_attributes.go: whole":                 "an integer attribute with its range",
+	"agent/settings/reader.go: Whole":                   "an integer attribute with its range",
 	"cmd/deacon/root.go: toggle":                        "pflag's order",
 	"cmd/deacon-init/enter.go: mountIn":                 "mount(2)'s own",
 	"staging/fetch.go: judge":                           "what arrived beside what was wanted",

@@ -1,19 +1,17 @@
 package drill
 
 import (
-	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/gohcl"
-	"github.com/hashicorp/hcl/v2/hclparse"
 
 	"github.com/deacon-agent/deacon/agent/chaos"
+	"github.com/deacon-agent/deacon/agent/settings"
 )
 
 // Scenario is what a drill does.
@@ -72,29 +70,30 @@ type Fixed struct {
 
 // Bounds of scenarios.
 const (
-	durationMax   = 24 * time.Hour
-	instancesMax  = 1000
-	scenarioBytes = 1 << 20
+	durationMax  = 24 * time.Hour
+	instancesMax = 1000
+	sizeMax      = 1 << 40 // of an application's memory and disk
 )
-
-// ScenarioError is everything that is wrong with a scenario file.
-type ScenarioError struct {
-	File string
-	Text string // every fault with its line
-}
-
-func (e *ScenarioError) Error() string { return e.File + ":\n\n" + e.Text }
 
 // LoadScenario reads a file.
 func LoadScenario(path string) (Scenario, error) {
-	src, err := os.ReadFile(path)
+	src, err := settings.Load(path)
 	if err != nil {
 		return Scenario{}, fmt.Errorf("drill: read the scenario: %w", err)
 	}
-	if len(src) > scenarioBytes {
-		return Scenario{}, fmt.Errorf("drill: read the scenario: %s is larger than %d bytes", path, scenarioBytes)
-	}
 	return ParseScenario(path, src)
+}
+
+// ParseScenario reads src; name is what errors call it. What is wrong with it
+// comes as one *settings.Error.
+func ParseScenario(name string, src []byte) (s Scenario, err error) {
+	// What is odd in a scenario is wrong: there are no warnings.
+	_, err = settings.Parse(name, src, func(f *scenarioFile, r *settings.Reader) { s = f.read(r) })
+	if err != nil {
+		return Scenario{}, err
+	}
+	s.Name = strings.TrimSuffix(filepath.Base(name), ".hcl")
+	return s, nil
 }
 
 type scenarioFile struct {
@@ -144,122 +143,132 @@ type faultBlock struct {
 	Size      *hcl.Attribute `hcl:"size,optional"`
 }
 
-// ParseScenario reads src; name is what errors call it.
-func ParseScenario(name string, src []byte) (Scenario, error) {
-	parser := hclparse.NewParser()
-	file, diags := parser.ParseHCL(src, name)
-	if file == nil || diags.HasErrors() {
-		return Scenario{}, scenarioError(name, parser.Files(), diags)
-	}
-	var body scenarioFile
-	r := &reader{context: functions()}
-	r.diags = gohcl.DecodeBody(file.Body, r.context, &body)
-	s := body.read(r)
-	s.Name = strings.TrimSuffix(filepath.Base(name), ".hcl")
-	if r.diags.HasErrors() {
-		return Scenario{}, scenarioError(name, parser.Files(), r.diags)
-	}
-	if body.Duration == nil {
-		return Scenario{}, &ScenarioError{name,
-			`It has no "duration". How long is it to take? duration = "5m", for instance.`}
-	}
-	if len(s.Random.Faults) == 0 && len(s.Fixed) == 0 {
-		return Scenario{}, &ScenarioError{name,
-			`There is no fault in it. Add fault "init-killed" { at = "10s" }, or a random block.`}
-	}
-	return s, nil
-}
-
-func scenarioError(name string, files map[string]*hcl.File, diags hcl.Diagnostics) error {
-	var text strings.Builder
-	const columns = 100
-	if err := hcl.NewDiagnosticTextWriter(&text, files, columns, false).WriteDiagnostics(diags); err != nil {
-		return errors.Join(err, diags)
-	}
-	return &ScenarioError{name, strings.TrimRight(text.String(), "\n")}
-}
-
-func (f *scenarioFile) read(r *reader) Scenario {
+func (f *scenarioFile) read(r *settings.Reader) Scenario {
 	s := Scenario{
 		Recovery: 30 * time.Second, HeartbeatMax: 35 * time.Second,
 		Load:   Load{Path: "/", Every: 500 * time.Millisecond, Timeout: 5 * time.Second},
 		Random: Random{Every: 10 * time.Second, Overlap: 1},
 	}
-	r.duration(f.Duration, &s.Duration, time.Second, durationMax)
-	r.seed(f.Seed, &s.Seed)
-	r.duration(f.Recovery, &s.Recovery, time.Second, time.Hour)
-	r.duration(f.HeartbeatMax, &s.HeartbeatMax, time.Second, time.Hour)
-	if b := f.Load; b != nil {
-		r.text(b.Path, &s.Load.Path)
-		if !strings.HasPrefix(s.Load.Path, "/") {
-			r.fault(b.Path, "Not a path", "\"path\" begins with /, as in \"/health\".")
-		}
-		r.duration(b.Every, &s.Load.Every, 10*time.Millisecond, time.Minute)
-		r.duration(b.Timeout, &s.Load.Timeout, 10*time.Millisecond, time.Minute)
-		r.texts(b.Applications, &s.Load.Applications)
+	if f.Duration == nil {
+		r.Lack("No duration", "How long is it to take? duration = \"5m\", for instance.")
 	}
-	for _, b := range f.Applications {
-		s.Applications = append(s.Applications, b.read(r))
+	r.Duration(f.Duration, &s.Duration, time.Second, durationMax)
+	settings.Whole(r, f.Seed, &s.Seed, 0, math.MaxUint64)
+	r.Duration(f.Recovery, &s.Recovery, time.Second, time.Hour)
+	r.Duration(f.HeartbeatMax, &s.HeartbeatMax, time.Second, time.Hour)
+	if f.Load != nil {
+		f.Load.read(r, &s.Load)
 	}
-	if b := f.Random; b != nil {
-		r.duration(b.Every, &s.Random.Every, 100*time.Millisecond, time.Hour)
-		overlap := float64(s.Random.Overlap)
-		r.number(b.Overlap, &overlap, 1, 16)
-		s.Random.Overlap = int(overlap)
-		for _, fault := range b.Faults {
-			weighted := Weighted{Order: fault.order(r), Weight: 1}
-			r.number(fault.Weight, &weighted.Weight, 0.001, math.MaxInt32)
-			if fault.At != nil {
-				r.fault(fault.At, "A time for what is drawn",
-					"What is in \"random\" has a \"weight\"; \"at\" is for faults outside of it.")
-			}
-			s.Random.Faults = append(s.Random.Faults, weighted)
-		}
+	s.Applications = readApplications(r, f.Applications)
+	if f.Random != nil {
+		f.Random.read(r, &s.Random)
 	}
 	for _, fault := range f.Faults {
-		fixed := Fixed{Order: fault.order(r)}
-		if fault.At == nil {
-			r.say(fault.NameRange, "No time",
-				"When? at = \"10s\" is ten seconds after the beginning. What has no time belongs into \"random\".")
-		}
-		r.duration(fault.At, &fixed.At, 0, durationMax)
-		if s.Duration > 0 && fixed.At > s.Duration {
-			r.fault(fault.At, "After the end", "The scenario takes "+s.Duration.String()+", and this would be later.")
-		}
-		s.Fixed = append(s.Fixed, fixed)
+		s.Fixed = append(s.Fixed, fault.fixed(r, s.Duration))
+	}
+	if len(s.Random.Faults) == 0 && len(s.Fixed) == 0 {
+		r.Lack("No fault", "What is to be done? fault \"init-killed\" { at = \"10s\" }, for instance, or a random block.")
 	}
 	return s
 }
 
-func (b *applicationBlock) read(r *reader) Application {
-	a := Application{Name: b.Name, MemoryMiB: 64, DiskMiB: 128, Instances: 1}
-	if b.Droplet == nil {
-		r.say(b.NameRange, "No droplet", "An application needs droplet = \"https://…\", where the node fetches it.")
+func (b *loadBlock) read(r *settings.Reader, l *Load) {
+	r.Text(b.Path, &l.Path)
+	if !strings.HasPrefix(l.Path, "/") {
+		r.Fault(b.Path, "Not a path", "\"path\" begins with /, as in \"/health\".")
 	}
-	r.text(b.Droplet, &a.Droplet)
-	r.text(b.SHA1, &a.SHA1)
-	r.text(b.Stack, &a.Stack)
-	r.text(b.Command, &a.Command)
-	r.mebibytes(b.Memory, &a.MemoryMiB)
-	r.mebibytes(b.Disk, &a.DiskMiB)
-	instances := float64(a.Instances)
-	r.number(b.Instances, &instances, 1, instancesMax)
-	a.Instances = int(instances)
+	r.Duration(b.Every, &l.Every, 10*time.Millisecond, time.Minute)
+	r.Duration(b.Timeout, &l.Timeout, 10*time.Millisecond, time.Minute)
+	l.Applications, _ = r.Texts(b.Applications)
+}
+
+// nameForm is what may stand in an application's name: it becomes a part of a
+// URI and of the drill's own words for its instances.
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9-]{1,40}$`)
+
+func readApplications(r *settings.Reader, blocks []*applicationBlock) (all []Application) {
+	first := map[string]hcl.Range{}
+	for _, b := range blocks {
+		earlier, twice := first[b.Name]
+		switch {
+		case twice:
+			r.FaultAt(b.NameRange, "Application given twice", "%q is already given at %s.", b.Name, earlier)
+		case !nameForm.MatchString(b.Name):
+			r.FaultAt(b.NameRange, "Not an application's name", "It has 1 to 40 letters, digits and dashes.")
+		}
+		first[b.Name] = b.NameRange
+		all = append(all, b.read(r))
+	}
+	return all
+}
+
+func (b *applicationBlock) read(r *settings.Reader) Application {
+	const mib = 1 << 20
+	a := Application{Name: b.Name, Instances: 1}
+	if b.Droplet == nil {
+		r.FaultAt(b.NameRange, "No droplet", "An application needs droplet = \"https://…\", where the node fetches it.")
+	}
+	r.Text(b.Droplet, &a.Droplet)
+	r.Text(b.SHA1, &a.SHA1)
+	r.Text(b.Stack, &a.Stack)
+	r.Text(b.Command, &a.Command)
+	memory, disk := int64(64*mib), int64(128*mib)
+	r.Size(b.Memory, &memory, mib, sizeMax)
+	r.Size(b.Disk, &disk, mib, sizeMax)
+	a.MemoryMiB, a.DiskMiB = memory/mib, disk/mib
+	settings.Whole(r, b.Instances, &a.Instances, 1, instancesMax)
 	return a
 }
 
-func (b *faultBlock) order(r *reader) chaos.Order {
+func (b *randomBlock) read(r *settings.Reader, random *Random) {
+	r.Duration(b.Every, &random.Every, 100*time.Millisecond, time.Hour)
+	settings.Whole(r, b.Overlap, &random.Overlap, 1, 16)
+	for _, fault := range b.Faults {
+		weighted := Weighted{Order: fault.order(r), Weight: 1}
+		r.Factor(fault.Weight, &weighted.Weight, 0.001, math.MaxInt32)
+		if fault.At != nil {
+			r.Fault(fault.At, "A time for what is drawn",
+				"What is in \"random\" has a \"weight\"; \"at\" is for faults outside of it.")
+		}
+		random.Faults = append(random.Faults, weighted)
+	}
+}
+
+func (b *faultBlock) fixed(r *settings.Reader, duration time.Duration) Fixed {
+	fixed := Fixed{Order: b.order(r)}
+	if b.At == nil {
+		r.FaultAt(b.NameRange, "No time",
+			"When? at = \"10s\" is ten seconds after the beginning. What has no time belongs into \"random\".")
+	}
+	if b.Weight != nil {
+		r.Fault(b.Weight, "A weight for what has its time",
+			"What is outside of \"random\" is done at its time; \"weight\" is for faults in it.")
+	}
+	r.Duration(b.At, &fixed.At, 0, durationMax)
+	if duration > 0 && fixed.At > duration {
+		r.Fault(b.At, "After the end", "The scenario takes %s, and this would be later.", duration)
+	}
+	return fixed
+}
+
+func (b *faultBlock) order(r *settings.Reader) chaos.Order {
 	if _, known := chaos.Find(b.Name); !known {
-		r.say(b.NameRange, "No such fault",
-			"\""+b.Name+"\" is no fault; deacon chaos list names them."+nearest(b.Name))
+		r.FaultAt(b.NameRange, "No such fault", "%q is no fault; deacon chaos list names them.%s",
+			b.Name, settings.Suggest(b.Name, faultNames()))
 	}
 	o := chaos.Order{Fault: b.Name}
 	var lasts, delay time.Duration
-	r.duration(b.For, &lasts, 0, 10*time.Minute)
-	r.duration(b.Delay, &delay, 0, 30*time.Second)
-	r.number(b.Rate, &o.Rate, 0, 1)
-	var size float64
-	r.number(b.Size, &size, 0, 16<<30)
-	o.For, o.Delay, o.Size = chaos.Span(lasts), chaos.Span(delay), int64(size)
+	r.Duration(b.For, &lasts, 0, chaos.ForMax)
+	r.Duration(b.Delay, &delay, 0, chaos.DelayMax)
+	r.Factor(b.Rate, &o.Rate, 0, 1)
+	settings.Whole(r, b.Size, &o.Size, 0, chaos.SizeMax)
+	o.For, o.Delay = chaos.Span(lasts), chaos.Span(delay)
 	return o
+}
+
+func faultNames() (names []string) {
+	for _, f := range append(chaos.All(), chaos.AgentStopped) {
+		names = append(names, f.Name)
+	}
+	return names
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/deacon-agent/deacon/agent/settings"
 )
 
 func TestAScenarioIsReadAsItIsWritten(t *testing.T) {
@@ -59,26 +61,33 @@ fault "nats-slow" {
   rate = 2
 }
 `))
-	invalid, ok := errors.AsType[*ScenarioError](err)
+	invalid, ok := errors.AsType[*settings.Error](err)
 	if !ok {
 		t.Fatalf("error %v", err)
 	}
 	for _, want := range []string{
-		"night.hcl line 2", "must be a number with a unit", "Not a seed", "begins with /", "NO_SUCH_VARIABLE is not set",
-		`as in "64MiB"`, "from 100ms to 1h0m0s", `Did you mean "init-killed"`, "A time for what is drawn", "No time", "from 0 to 1",
+		"night.hcl line 2", "must be a number with a unit", "from 0 to 18446744073709551615", "begins with /", "NO_SUCH_VARIABLE is not set",
+		`Did you mean "64MiB"?`, "from 100ms to 1h0m0s", `Did you mean "init-killed"`, "A time for what is drawn", "No time", "from 0 to 1",
 	} {
 		if !strings.Contains(invalid.Text, want) {
 			t.Errorf("nothing says %q:\n%s", want, invalid.Text)
 		}
 	}
 	for text, want := range map[string]string{
-		`duration = "1s"`:    "There is no fault in it",
-		`seed = 1`:           `It has no "duration"`,
+		`duration = "1s"`:    "No fault",
+		`seed = 1`:           "No duration",
 		`durations = 1`:      `Did you mean "duration"?`,
 		`duration = `:        "Missing expression",
 		`application "a" {}`: "No droplet",
 		`duration = "1s"
 fault "init-killed" { at = "2s" }`: "After the end",
+		`fault "partitioned" {}`:                                                 `Did you mean "nats-partitioned"?`,
+		`fault "init-killed" { weight = 2 }`:                                     "A weight for what has its time",
+		`random { overlap = 1.5 }`:                                               "must be a whole number from 1 to 16",
+		`application "a" { instances = 2.5 }`:                                    "must be a whole number from 1 to 1000",
+		"application \"a\" {}\napplication \"a\" {}":                             `"a" is already given at x.hcl:1`,
+		`application "a\"b" {}`:                                                  "Not an application's name",
+		`application "a" { droplet = 1, sha1 = [], command = "x://u:s3cret@h" }`: "x://u:******@h",
 	} {
 		if _, err := ParseScenario("x.hcl", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)

@@ -1,4 +1,4 @@
-package agent
+package settings
 
 import (
 	"bytes"
@@ -10,14 +10,14 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// ConfigError is everything that is wrong with a configuration file.
-type ConfigError struct {
+// Error is everything that is wrong with a file.
+type Error struct {
 	File  string
 	Count int
 	Text  string // every fault with its source line, for people
 }
 
-func (e *ConfigError) Error() string {
+func (e *Error) Error() string {
 	noun := "errors"
 	if e.Count == 1 {
 		noun = "error"
@@ -28,9 +28,9 @@ func (e *ConfigError) Error() string {
 // faultColumns is where the explanation of a fault is wrapped.
 const faultColumns = 100
 
-func configError(name string, files map[string]*hcl.File, diags hcl.Diagnostics) *ConfigError {
+func errorOf(name string, files map[string]*hcl.File, diags hcl.Diagnostics) *Error {
 	slices.SortStableFunc(diags, func(a, b *hcl.Diagnostic) int { return startOf(a) - startOf(b) })
-	e := &ConfigError{File: name}
+	e := &Error{File: name}
 	var text strings.Builder
 	writer := hcl.NewDiagnosticTextWriter(&text, withoutSecrets(files), faultColumns, false)
 	for _, d := range diags {

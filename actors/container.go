@@ -343,8 +343,8 @@ func (k *container) actStopping(c *kit.Context[containerMessage]) {
 	default:
 		grace := k.order.grace
 		k.step(c, "stop", func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, grace+stopLate)
-			defer cancel()
+			ctx, over := k.w.within(ctx, grace+stopLate)
+			defer over()
 			return k.w.Kernel.Stop(ctx, k.order.id, grace)
 		}, func(err error) containerMessage { return stopEnded{err} })
 	}

@@ -115,18 +115,12 @@ func (h *handle) link(c *kit.Context[handleMessage], ask messaging.Ask, id uint3
 	h.reads[ask].kind = links
 	h.reads[ask].cancel = kit.Pipe(c, "link", func(ctx context.Context) (g gathered, err error) {
 		if discard {
-			select {
-			case <-job.ended:
-			case <-ctx.Done():
-				return g, ctx.Err()
-			}
-		} else {
-			if _, err = t.Exceeds(ctx, written, most); err == nil {
-				g.stdout, g.stderr, g.exceeded, err = t.Gather(written, most)
-			}
-			if err != nil {
-				return g, err
-			}
+			err = h.w.await(ctx, job.ended)
+		} else if _, err = t.Exceeds(ctx, written, most); err == nil {
+			g.stdout, g.stderr, g.exceeded, err = t.Gather(written, most)
+		}
+		if err != nil {
+			return g, err
 		}
 		g.stats, _ = h.w.Live.Stats(ctx, h.id) // of a dead container there are none
 		return g, nil
@@ -181,11 +175,7 @@ func (h *handle) looked(c *kit.Context[handleMessage], m looked) {
 	discard, written := h.note.Jobs[m.id].Discard, h.written(m.id, job)
 	h.reads[m.ask].cancel = kit.Pipe(c, "stream", func(ctx context.Context) (struct{}, error) {
 		if discard {
-			select {
-			case <-job.ended:
-			case <-ctx.Done():
-			}
-			return struct{}{}, ctx.Err()
+			return struct{}{}, h.w.await(ctx, job.ended)
 		}
 		read := int64(0)
 		return struct{}{}, h.w.Transcripts.Follow(ctx, written, func(stream string, data []byte) error {

@@ -76,8 +76,8 @@ func (h *health) Receive(c *kit.Context[healthMessage], m healthMessage) error {
 
 func (h *health) ask(c *kit.Context[healthMessage]) {
 	kit.Pipe(c, "probe", func(ctx context.Context) (struct{}, error) {
-		ctx, cancel := context.WithTimeout(ctx, probeMax)
-		defer cancel()
+		ctx, over := h.w.within(ctx, probeMax)
+		defer over()
 		return struct{}{}, h.w.Kernel.Probe(ctx, h.probe.address)
 	}, func(_ struct{}, err error) healthMessage { return probed{err} })
 }

@@ -18,7 +18,7 @@ func (c *container) unbegun() bool {
 			return false
 		}
 	}
-	return !c.alive && c.exit == nil && c.output.written == 0 && !c.forgot
+	return !c.alive && c.exit == nil && c.output.written == 0 && len(c.forgotten) == 0
 }
 
 // giveWay takes away what an agent that was killed over the making of a container
@@ -44,7 +44,7 @@ func (k *Kernel) Orphan() {
 }
 
 // Reboot takes everything away that is the kernel's: of containers their folders
-// are left. Of those instances that are to be started again each may be, once.
+// are left. Tenants may be given another.
 func (k *Kernel) Reboot() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -52,11 +52,5 @@ func (k *Kernel) Reboot() {
 		c.die()
 	}
 	k.harms = nil
-}
-
-// Again lets an instance be started in another container than before.
-func (k *Kernel) Again(tenant string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.tenants, tenant)
+	k.boots++
 }

@@ -43,9 +43,17 @@ type Kernel struct {
 	containers map[string]*container
 	turns      map[string]chan struct{} // of who is at work on a container; closed when it is over
 	violations []string
-	tenants    map[string]string // container that was made first for each, for ever
+	tenants    map[string]tenancy
+	boots      int
 	created    int
 	harms      map[string]isolation.Finding // by Harm, until the next audit
+}
+
+// tenancy is the container that was made first for a tenant in one boot of the
+// machine: it may have no other in that.
+type tenancy struct {
+	container string
+	boot      int
 }
 
 type container struct {
@@ -56,20 +64,21 @@ type container struct {
 	job      uint32 // 0: it was made without one
 	jobs     map[uint32]*further
 	used     map[uint32]bool // numbers of jobs, for ever
-	forgot   bool            // one of the jobs was forgotten
-	exit     *isolation.Exit
-	ended    chan struct{} // closed when the job has ended
-	dead     chan struct{} // closed when PID 1 has
-	kills    uint64
-	oom      chan struct{} // closed at the first kill
-	act      Behaviour
-	output   transcript
+	// forgotten are jobs of which only the machine's makers know still.
+	forgotten map[uint32]*further
+	exit      *isolation.Exit
+	ended     chan struct{} // closed when the job has ended
+	dead      chan struct{} // closed when PID 1 has
+	kills     uint64
+	oom       chan struct{} // closed at the first kill
+	act       Behaviour
+	output    transcript
 }
 
 // NewKernel makes a machine without containers.
 func NewKernel() *Kernel {
 	return &Kernel{
-		containers: map[string]*container{}, turns: map[string]chan struct{}{}, tenants: map[string]string{},
+		containers: map[string]*container{}, turns: map[string]chan struct{}{}, tenants: map[string]tenancy{},
 	}
 }
 
@@ -133,7 +142,7 @@ func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, er
 	}
 	k.examine(spec)
 	c := &container{
-		spec: spec, jobs: map[uint32]*further{}, used: map[uint32]bool{},
+		spec: spec, jobs: map[uint32]*further{}, used: map[uint32]bool{}, forgotten: map[uint32]*further{},
 		ended: make(chan struct{}), dead: make(chan struct{}), oom: make(chan struct{}),
 	}
 	if job != nil {

@@ -96,6 +96,9 @@ func (k *Kernel) Spawn(ctx context.Context, id string, job isolation.Job) error 
 func (k *Kernel) start(c *container, job isolation.Job) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if c.used[job.Number] && c.alive && k.Strict {
+		k.violate("job %d of %s is started a second time", job.Number, c.spec.ID)
+	}
 	if c.used[job.Number] || !c.alive {
 		return fmt.Errorf("job %d can't be started", job.Number)
 	}
@@ -123,8 +126,10 @@ func (k *Kernel) Forget(ctx context.Context, id string, job uint32) error {
 			err = fmt.Errorf("job %d of %s runs", job, id)
 			return
 		}
+		if j, known := c.jobs[job]; known {
+			c.forgotten[job] = j
+		}
 		delete(c.jobs, job)
-		c.forgot = true
 	})
 	return then(err)
 }

@@ -21,10 +21,11 @@ func (k *Kernel) examine(spec isolation.Spec) {
 	if spec.Tenant == "" {
 		return
 	}
-	if first, made := k.tenants[spec.Tenant]; made && first != spec.ID {
-		k.violate("%s is started a second time: in %s after %s", spec.Tenant, spec.ID, first)
+	first, made := k.tenants[spec.Tenant]
+	if made && first.container != spec.ID && first.boot == k.boots {
+		k.violate("%s is started a second time: in %s after %s", spec.Tenant, spec.ID, first.container)
 	}
-	k.tenants[spec.Tenant] = spec.ID
+	k.tenants[spec.Tenant] = tenancy{spec.ID, k.boots}
 }
 
 // collide looks for a port of the node that somebody else has.
@@ -81,11 +82,11 @@ func (k *Kernel) Residents() []isolation.Spec {
 // Resident is what there is to see of one container from outside.
 type Resident struct {
 	Spec    isolation.Spec
-	Lives   bool                      // PID 1 does
-	Running []uint32                  // jobs
-	Exit    *isolation.Exit           // of the job that it was made with
-	Ended   map[uint32]isolation.Exit // of further jobs
-	Said    int                       // lines that its first job wrote
+	Lives   bool                       // PID 1 does
+	Running []uint32                   // jobs
+	Exit    *isolation.Exit            // of the job that it was made with
+	Jobs    map[uint32]*isolation.Exit // further ones, forgotten or not; nil: it runs, or its end is lost
+	Said    int                        // lines that its first job wrote
 }
 
 // Look shows one container; false: there is none.
@@ -96,16 +97,17 @@ func (k *Kernel) Look(id string) (r Resident, ok bool) {
 
 func (c *container) resident() Resident {
 	r := Resident{
-		Spec: c.spec, Lives: c.alive, Exit: c.exit, Said: c.output.written, Ended: map[uint32]isolation.Exit{},
+		Spec: c.spec, Lives: c.alive, Exit: c.exit, Said: c.output.written, Jobs: map[uint32]*isolation.Exit{},
 	}
 	if !c.bare() && c.exit == nil && c.alive {
 		r.Running = append(r.Running, c.job)
 	}
+	for number, j := range c.forgotten {
+		r.Jobs[number] = j.exit
+	}
 	for number, j := range c.jobs {
-		switch {
-		case j.exit != nil:
-			r.Ended[number] = *j.exit
-		case c.alive:
+		r.Jobs[number] = j.exit
+		if j.exit == nil && c.alive {
 			r.Running = append(r.Running, number)
 		}
 	}

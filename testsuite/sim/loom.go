@@ -31,12 +31,8 @@ type strand struct {
 	done    <-chan struct{} // its context's
 	until   []<-chan struct{}
 	due     bool // the time is over
-	late    bool // so is its context's
 	killed  bool
 	room    [2]<-chan struct{} // for until
-
-	deadline time.Time // its context's, by the real clock
-	virtual  time.Time // and by ours
 }
 
 func newLoom(seed uint64, clock *kit.ManualClock) *loom {
@@ -86,7 +82,7 @@ func (l *loom) wake() {
 }
 
 func (s *strand) ready() bool {
-	return s.due || s.late || closed(s.done) || slices.ContainsFunc(s.until, closed)
+	return s.due || closed(s.done) || slices.ContainsFunc(s.until, closed)
 }
 
 func closed(c <-chan struct{}) bool {
@@ -114,13 +110,9 @@ func (l *loom) Wait(ctx context.Context, d time.Duration, until ...<-chan struct
 	if s == nil {
 		panic("sim: a call that waits was made outside of any work")
 	}
-	s.done, s.until, s.due, s.late = ctx.Done(), append(s.room[:0], until...), false, false
+	s.done, s.until, s.due = ctx.Done(), append(s.room[:0], until...), false
 	if d > 0 {
 		defer l.clock.AfterFunc(d, func() { s.due = true })()
-	}
-	if left, bounded := l.left(ctx, s); bounded {
-		s.late = left <= 0
-		defer l.clock.AfterFunc(left, func() { s.late = true })()
 	}
 	s.waiting = true
 	s.yield(struct{}{})
@@ -129,24 +121,8 @@ func (l *loom) Wait(ctx context.Context, d time.Duration, until ...<-chan struct
 		panic(errKilled)
 	case slices.ContainsFunc(s.until, closed), s.due:
 		return nil
-	case s.late:
-		return context.DeadlineExceeded
 	}
 	return context.Cause(ctx)
-}
-
-// left is how long a context lasts in virtual time: its own timer is a real one,
-// which is set to whole seconds and was started a moment ago.
-func (l *loom) left(ctx context.Context, s *strand) (time.Duration, bool) {
-	deadline, bounded := ctx.Deadline()
-	if !bounded {
-		return 0, false
-	}
-	if deadline != s.deadline {
-		s.deadline = deadline
-		s.virtual = l.clock.Now().Add(time.Until(deadline).Round(time.Second))
-	}
-	return s.virtual.Sub(l.clock.Now()), true
 }
 
 // AfterFunc is the clock's: what the machine does by itself outlives any agent.

@@ -41,6 +41,8 @@ type run struct {
 	healed  time.Time // the faults' end
 	ended   time.Time
 	leftMsg []string // what was not well at the end
+	// cutShort says that nobody looked whether all was well at the end.
+	cutShort bool
 }
 
 // Run plays the scenario and returns what came of it. An error says that it
@@ -106,12 +108,13 @@ func (r *run) play(ctx context.Context) error {
 	r.healed = time.Now()
 	r.Note("everything is healed; the nodes have %s to come to rest", r.Scenario.Recovery)
 	err := r.settle(ctx)
+	if err == nil {
+		err = context.Cause(ctx) // nil, where nobody ended it early
+	}
 	stopLoad()
 	load.Wait()
 	r.ended = time.Now()
-	if ctx.Err() != nil {
-		err = errors.Join(err, context.Cause(ctx))
-	}
+	r.cutShort = err != nil
 	return err
 }
 

@@ -5,17 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/deacon-agent/deacon/agent/chaos"
 )
-
-// Window is a time in which a target may go unanswered, and why.
-type Window struct {
-	Fault    string
-	Target   string
-	From, To time.Time
-	Open     bool // the target did not come back in time
-}
 
 // Finding is something that should not have been.
 type Finding struct {
@@ -27,78 +17,33 @@ type Finding struct {
 type judge struct {
 	log      *Log
 	scenario Scenario
-	windows  map[string][]Window // by target
-	requests map[string][]Request
+	requests map[string][]Request // by target
+	windows  map[string][]Window  // by target
+	hindered map[string]spans     // by node: when coming back may take longer
+	silent   map[string]spans     // by node: when it may be unheard
 }
 
 func newJudge(log *Log, s Scenario) *judge {
-	j := &judge{log: log, scenario: s, windows: map[string][]Window{}, requests: map[string][]Request{}}
+	j := &judge{log: log, scenario: s, requests: map[string][]Request{}}
 	for _, r := range log.Requests {
 		j.requests[r.Target] = append(j.requests[r.Target], r)
 	}
 	for _, all := range j.requests {
 		slices.SortFunc(all, func(a, b Request) int { return a.From.Compare(b.From) })
 	}
-	for _, d := range log.Done {
-		fault, _ := chaos.Find(d.Fault)
-		if d.Skipped != "" || d.Error != "" {
-			continue
-		}
-		switch fault.Harm {
-		case chaos.One:
-			j.open(d, fault, d.Target)
-		case chaos.Every:
-			for target := range j.requests {
-				j.open(d, fault, target)
-			}
-		}
-	}
+	j.hindered, j.silent = j.pauses()
+	j.windows = j.open()
 	return j
-}
-
-// open makes the window of one fault for one target: from its beginning until
-// the target answers again when all is over that could keep it from that.
-func (j *judge) open(d Done, fault chaos.Fault, target string) {
-	w := Window{Fault: d.Fault, Target: target, From: d.From}
-	over := d.To
-	if shows := d.From.Add(fault.Shows); shows.After(over) {
-		over = shows
-	}
-	limit := over.Add(j.scenario.Recovery)
-	for _, other := range j.log.Done { // while those last, coming back may take longer
-		lasts := other.Node == d.Node && other.To.Sub(other.From) > time.Second
-		if lasts && other.From.Before(limit) && other.To.After(d.From) && other.To.Add(j.scenario.Recovery).After(limit) {
-			limit = other.To.Add(j.scenario.Recovery)
-		}
-	}
-	w.To, w.Open = limit, true
-	requests := j.requests[target]
-	for _, r := range requests {
-		if r.Error == "" && !r.From.Before(over) {
-			if r.To.Before(limit) {
-				w.To, w.Open = r.To, false
-			}
-			break
-		}
-	}
-	if n := len(requests); n == 0 || requests[n-1].Error == "" && requests[n-1].From.Before(over) {
-		w.Open = false // the drill ended before the fault was over, and all was well then
-	}
-	j.windows[target] = append(j.windows[target], w)
-}
-
-// excuse is the window that a request lies in, if any.
-func (j *judge) excused(target string, from, to time.Time) bool {
-	return slices.ContainsFunc(j.windows[target], func(w Window) bool {
-		return from.Before(w.To) && to.After(w.From)
-	})
 }
 
 // findings are everything that should not have been, the earliest first.
 func (j *judge) findings(r *run) []Finding {
 	all := append([]Finding{}, // a list even where it is empty
-		slices.Concat(j.unanswered(), j.notBack(), j.crashes(), j.silence(r), j.failedFaults(), j.gaveUp())...)
+		slices.Concat(j.unanswered(), j.notBack(), j.crashes(), j.silence(r), j.failedFaults(), j.gaveUp(), j.proofless(r))...)
 	slices.SortStableFunc(all, func(a, b Finding) int { return a.At.Compare(b.At) })
+	if r.cutShort {
+		all = append(all, Finding{r.ended, "the drill was ended early: whether all was well at the end was not looked at"})
+	}
 	for _, text := range r.leftMsg {
 		all = append(all, Finding{r.ended, "at the end, " + text})
 	}
@@ -112,6 +57,13 @@ type stretch struct {
 	from, to time.Time
 	requests int
 	last     string // error
+}
+
+func were(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun + " was"
+	}
+	return count(n, noun) + " were"
 }
 
 // stretchGap ends a stretch.
@@ -140,8 +92,8 @@ func (j *judge) unanswered() (all []Finding) {
 				targets = append(targets, next.target)
 			}
 		}
-		all = append(all, Finding{sum.from, fmt.Sprintf("%s: %d requests were not answered outside of any fault's "+
-			"window, over %s, the last with: %s", shortList(targets), sum.requests,
+		all = append(all, Finding{sum.from, fmt.Sprintf("%s: %s not answered outside of any fault's window, over %s, "+
+			"the last with: %s", shortList(targets), were(sum.requests, "request"),
 			sum.to.Sub(sum.from).Round(time.Millisecond), sum.last)})
 		stretches = stretches[rest:]
 	}
@@ -150,7 +102,7 @@ func (j *judge) unanswered() (all []Finding) {
 
 func (j *judge) stretches(target string, requests []Request) (all []stretch) {
 	for _, r := range requests {
-		if r.Error == "" || j.excused(target, r.From, r.To) {
+		if r.Error == "" || j.excused(r) {
 			continue
 		}
 		if n := len(all); n > 0 && r.From.Sub(all[n-1].to) <= stretchGap {
@@ -183,7 +135,7 @@ func (j *judge) crashes() (all []Finding) {
 			continue
 		}
 		seen[c.Instance] = true
-		if !j.excused(c.Target, c.At, c.At) && !slices.Contains(j.log.Ordered, c.Instance) {
+		if !j.explains(c) && !slices.Contains(j.log.Ordered, c.Instance) {
 			all = append(all, Finding{c.At, fmt.Sprintf("%s crashed, and no fault was done to it: %s", c.Target, c.Words)})
 		}
 		if j.log.Exits[c.Instance] == 0 {
@@ -193,15 +145,24 @@ func (j *judge) crashes() (all []Finding) {
 	return all
 }
 
-// silenceSlack is how long a connection may take to come back.
-const silenceSlack = 5 * time.Second
+// explains says whether a fault accounts for a crash: one that was done to this
+// very instance or to all, or, where it never ran, to the one before it, whose
+// place it did not get to take.
+func (j *judge) explains(c Change) bool {
+	return slices.ContainsFunc(j.windows[c.Target], func(w Window) bool {
+		if c.At.Before(w.From) || !c.At.Before(w.Limit) {
+			return false
+		}
+		return w.Instance == c.Instance || w.Instance == "" || !c.Ran && c.At.Before(w.To)
+	})
+}
 
 // silence finds pauses between heartbeats that no fault excuses.
 func (j *judge) silence(r *run) (all []Finding) {
 	for _, node := range r.Nodes {
 		last := r.began
 		look := func(at time.Time) {
-			if at.Sub(last) > j.scenario.HeartbeatMax && !j.silenced(node, last, at) {
+			if at.Sub(last)-j.silent[node].within(last, at) > j.scenario.HeartbeatMax {
 				all = append(all, Finding{at, fmt.Sprintf("node %s: no heartbeat for %s",
 					node, at.Sub(last).Round(100*time.Millisecond))})
 			}
@@ -217,23 +178,15 @@ func (j *judge) silence(r *run) (all []Finding) {
 	return all
 }
 
-// silenced says whether faults account for more of a pause than is too much.
-func (j *judge) silenced(node string, from, to time.Time) bool {
-	excused := time.Duration(0)
-	for _, d := range j.log.Done {
-		if fault, _ := chaos.Find(d.Fault); !fault.Silences || d.Node != node {
-			continue
-		}
-		begin, end := d.From, d.To.Add(silenceSlack)
-		if begin.Before(from) {
-			begin = from
-		}
-		if end.After(to) {
-			end = to
-		}
-		excused += max(0, end.Sub(begin))
+// proofless finds that nothing was found out.
+func (j *judge) proofless(r *run) (all []Finding) {
+	if !slices.ContainsFunc(j.log.Done, Done.happened) {
+		all = append(all, Finding{r.ended, "no fault was done, so nothing was found out"})
 	}
-	return to.Sub(from)-excused <= j.scenario.HeartbeatMax
+	if len(j.log.Requests) == 0 {
+		all = append(all, Finding{r.ended, "no request was made, so nobody knows what a client would have noticed"})
+	}
+	return all
 }
 
 func (j *judge) failedFaults() (all []Finding) {
@@ -247,7 +200,7 @@ func (j *judge) failedFaults() (all []Finding) {
 
 func (j *judge) gaveUp() (all []Finding) {
 	for _, c := range j.log.GaveUp {
-		all = append(all, Finding{c.At, fmt.Sprintf("node %s gave up %s: %s", c.To, c.Target, c.Words)})
+		all = append(all, Finding{c.At, fmt.Sprintf("node %s gave up %s: %s", c.Node, c.Actor, c.Reason)})
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -58,8 +59,9 @@ func (h history) finds(texts ...string) Report {
 	return report
 }
 
-func TestWhereNothingIsDoneEveryRequestMustBeAnswered(t *testing.T) {
+func TestWhereNobodyIsHarmedEveryRequestMustBeAnswered(t *testing.T) {
 	h := newHistory(t)
+	h.fault("clock-jumped", "", 1, 2)
 	h.answers("a/0")
 	h.finds()
 	h.answers("b/0", 20, 23)
@@ -87,7 +89,7 @@ func TestAFaultThatHarmsNobodyExcusesNothing(t *testing.T) {
 	h := newHistory(t)
 	h.answers("a/0", 20, 21)
 	h.fault("nats-partitioned", "", 15, 25)
-	h.finds("a/0: 1 requests")
+	h.finds("a/0: 1 request was not answered")
 }
 
 func TestAWindowEndsWithTheFirstAnswerAfterIt(t *testing.T) {
@@ -95,14 +97,14 @@ func TestAWindowEndsWithTheFirstAnswerAfterIt(t *testing.T) {
 	h.answers("a/0", 20, 22)
 	h.answers("b/0", 27, 28) // answered in between
 	h.fault("table-flushed", "", 19.5, 19.5)
-	h.finds("b/0: 1 requests")
+	h.finds("b/0: 1 request was not answered")
 }
 
 func TestWhoDoesNotComeBackIsAFinding(t *testing.T) {
 	h := newHistory(t)
 	h.answers("a/0", 20, 45)
 	h.fault("init-killed", "a/0", 20, 20)
-	h.finds("a/0: 15 requests", "a/0 did not answer again within 10s after init-killed")
+	h.finds("a/0: 15 requests were not answered", "a/0 did not answer again within 10s after init-killed")
 }
 
 // Coming back may take as long as what keeps from it.
@@ -114,26 +116,48 @@ func TestAFaultOnTopOfAnotherExtendsItsWindow(t *testing.T) {
 	h.finds()
 }
 
+// crash has an instance told as crashed that ran until then.
+func (h history) crash(target, instance string, at float64) *Change {
+	h.log.Changes = append(h.log.Changes, Change{
+		At: h.at(at), Target: target, Instance: instance, To: "CRASHED", Ran: true, Words: "why",
+	})
+	h.log.Exits[instance] = 2 // twice is not wrong
+	return &h.log.Changes[len(h.log.Changes)-1]
+}
+
 func TestACrashNeedsAFaultAndAnExit(t *testing.T) {
 	h := newHistory(t)
 	h.answers("a/0")
 	h.answers("b/0")
 	h.fault("init-killed", "a/0", 20, 20)
-	crash := func(target, instance string, at float64) {
-		h.log.Changes = append(h.log.Changes, Change{At: h.at(at), Target: target, Instance: instance, To: "CRASHED", Words: "why"})
-	}
-	crash("a/0", "one", 20.05)
-	h.log.Exits["one"] = 2 // twice is not wrong
+	h.crash("a/0", "i", 20.05)
 	h.finds()
-	crash("b/0", "two", 30)
+	h.crash("b/0", "two", 30)
+	h.log.Exits["two"] = 0
 	h.finds("b/0 crashed, and no fault was done to it: why", "b/0 crashed, and no droplet.exited told of it")
 	h.log.Ordered = []string{"two"}
 	h.log.Exits["two"] = 1
 	h.finds()
 }
 
+// Whoever takes a victim's place was not harmed himself.
+func TestAFaultExplainsTheCrashOfItsVictimOnly(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 20, 25)
+	h.fault("job-killed", "a/0", 20, 20)
+	h.crash("a/0", "i", 20.1)
+	next := h.crash("a/0", "next", 23)
+	h.finds("a/0 crashed, and no fault was done to it")
+	next.Ran = false // it could not be started
+	h.finds()
+	h.crash("a/0", "i-again", 50).Instance = "i"
+	h.log.Changes = h.log.Changes[2:] // the victim itself, long after
+	h.finds("a/0 crashed, and no fault was done to it")
+}
+
 func TestSilenceNeedsAFault(t *testing.T) {
 	h := newHistory(t)
+	h.fault("clock-jumped", "", 1, 2)
 	h.answers("a/0")
 	h.Scenario.HeartbeatMax = 10 * time.Second
 	beat := func(at float64) { h.log.Beats = append(h.log.Beats, Beat{At: h.at(at), Node: "n"}) }
@@ -148,8 +172,8 @@ func TestSilenceNeedsAFault(t *testing.T) {
 func TestWhatIsLeftAndGivenUpAreFindings(t *testing.T) {
 	h := newHistory(t)
 	h.answers("a/0")
-	h.log.GaveUp = []Change{{At: h.at(3), Target: "janitor", To: "n", Words: "boom"}}
-	h.log.Done = []Done{{Fault: "disk-full", Node: "n", From: h.at(5), Error: "no"},
+	h.log.GaveUp = []GivenUp{{At: h.at(3), Node: "n", Actor: "janitor", Reason: "boom"}}
+	h.log.Done = []Done{{Fault: "clock-jumped", Node: "n", From: h.at(4), To: h.at(5)}, {Fault: "disk-full", Node: "n", From: h.at(5), Error: "no"},
 		{Fault: "no-inodes", Node: "n", From: h.at(6), Skipped: "no"}}
 	h.leftMsg = compare(chaos.Audit{Node: "n", Containers: []string{"a"}, Descriptors: 5},
 		chaos.Audit{Node: "n", Containers: []string{"a", "b"}, Descriptors: 500, Goroutines: 500,
@@ -170,7 +194,7 @@ func TestThePageStandsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(page)
-	for _, want := range []string{"Stood.", "init-killed", "deacon chaos run first.hcl --seed 42", "<polyline", "3 unanswered, 1 targets"} {
+	for _, want := range []string{"Stood.", "init-killed", "deacon chaos run first.hcl --seed 42", "<polyline", "3 requests of 1 instance unanswered"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page has no %q", want)
 		}
@@ -212,5 +236,103 @@ func TestTheNewestHeartbeatMustNameWhatRuns(t *testing.T) {
 	h.log.beat(h.at(13), messaging.Beat{NodeID: "m"})
 	if lacks, heard := h.log.disagrees("n", h.at(10), runs); !heard || len(lacks) != 1 || lacks[0] != "two" {
 		t.Errorf("lacks %v, heard %v", lacks, heard)
+	}
+}
+
+// Once a target was back, the same fault excuses nothing any more.
+func TestAWindowIsNoLargerThanTheHarm(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 10, 12)
+	h.answers("b/0")
+	h.fault("link-deleted", "a/0", 10, 10)
+	h.finds()
+	for i := range h.log.Requests {
+		if r := &h.log.Requests[i]; r.Target == "a/0" && r.From.Equal(h.at(20)) {
+			r.Error = "connection refused"
+		}
+	}
+	h.finds("a/0: 1 request was not answered")
+}
+
+// What a fault harms may show late, and another fault's harm before it.
+func TestAnotherFaultsHarmEndsNoWindow(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 15, 17)
+	h.fault("group-removed", "a/0", 10, 10)
+	h.fault("job-killed", "a/0", 14.5, 14.5)
+	for i := range h.log.Requests {
+		if r := &h.log.Requests[i]; r.From.Equal(h.at(25)) {
+			r.Error = "connection refused"
+		}
+	}
+	h.finds()
+}
+
+// Time in which a node is kept from it doesn't count for coming back, and time
+// between does.
+func TestFaultsThatNeverEndDoNotKeepAWindowOpenForEver(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 5, 60)
+	h.fault("init-killed", "a/0", 5, 5)
+	for at := 6.0; at < 60; at += 6 {
+		h.fault("nats-slow", "", at, at+4)
+	}
+	h.finds("a/0: 25 requests were not answered", "a/0 did not answer again within 10s after init-killed")
+}
+
+func TestAFaultThatFailedExcusesNothing(t *testing.T) {
+	h := newHistory(t)
+	h.Scenario.HeartbeatMax = 20 * time.Second
+	h.answers("a/0", 20, 40)
+	h.fault("init-killed", "a/0", 20, 20)
+	h.fault("nats-killed", "", 20, 50)
+	h.log.Done[1].Error = "no answer"
+	h.finds("nats-killed on node n could not be done", "a/0: 10 requests", "a/0 did not answer again", "no heartbeat for 1m0s")
+}
+
+// Two faults at once excuse a pause once.
+func TestSilenceIsExcusedOnce(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0")
+	h.Scenario.HeartbeatMax = 10 * time.Second
+	h.log.Beats = []Beat{{At: h.at(9), Node: "n"}, {At: h.at(50.5), Node: "n"}}
+	h.fault("nats-killed", "", 10, 25)
+	h.finds("node n: no heartbeat for 41.5s")
+	h.fault("nats-partitioned", "", 11, 25)
+	h.finds("node n: no heartbeat for 41.5s")
+	h.fault("agent-killed", "", 30, 37)
+	h.finds()
+}
+
+func TestADrillThatProvesNothingDidNotPass(t *testing.T) {
+	h := newHistory(t)
+	h.log.Done = []Done{{Fault: "no-inodes", Node: "n", From: h.at(6), Skipped: "no"}}
+	h.finds("no fault was done", "no request was made")
+	h.answers("a/0")
+	h.fault("clock-jumped", "", 1, 2)
+	h.finds()
+	h.cutShort = true
+	h.finds("the drill was ended early")
+}
+
+// That nothing runs is drawn as it was seen, and not as nobody having looked.
+func TestThePictureShowsThatNothingRan(t *testing.T) {
+	h := newHistory(t)
+	for s, running := range map[float64]int{1: 4, 10: 0, 12: 3} {
+		h.log.Health = append(h.log.Health, Health{h.at(s), running, 4})
+	}
+	seconds := h.report().Seconds
+	for s, want := range map[int]int{0: 4, 9: 4, 10: 0, 11: 0, 12: 3, 59: 3} {
+		if got := seconds[s].Running; got != want {
+			t.Errorf("second %d: %d run, want %d", s, got, want)
+		}
+	}
+}
+
+func TestWhatIsEmptyIsAListInJSON(t *testing.T) {
+	h := newHistory(t)
+	body, err := json.Marshal(h.report())
+	if err != nil || strings.Contains(string(body), "null") {
+		t.Errorf("%v: %s", err, body)
 	}
 }

@@ -24,13 +24,23 @@ type Done struct {
 	Skipped  string    // it isn't available, and why
 }
 
+// happened says whether it was done.
+func (d Done) happened() bool { return d.Error == "" && d.Skipped == "" }
+
 // Change is an instance that became another state.
 type Change struct {
 	At       time.Time
 	Target   string
 	Instance string
 	To       string
+	Ran      bool   // it was RUNNING until then
 	Words    string // how it ended
+}
+
+// GivenUp is a part of a node that its supervisor gave up on.
+type GivenUp struct {
+	At                  time.Time
+	Node, Actor, Reason string
 }
 
 // Beat is a heartbeat of a node.
@@ -49,8 +59,8 @@ type Log struct {
 	Exits    map[string]int // droplet.exited, by instance
 	Beats    []Beat
 	Health   []Health
-	Begun    []Beat   // dea.start: an agent of a node has begun
-	GaveUp   []Change // parts of a node that were given up
+	Begun    []Beat // dea.start: an agent of a node has begun
+	GaveUp   []GivenUp
 	Ordered  []string // instances that the drill itself had stopped
 }
 

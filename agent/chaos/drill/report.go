@@ -79,11 +79,14 @@ func (r *run) report() Report {
 		Scenario: r.Scenario.Name, Seed: r.Seed, Replay: r.Replay, Nodes: r.Nodes, Began: r.began,
 		Lasted: chaos.Span(r.ended.Sub(r.began).Round(time.Millisecond)), Findings: j.findings(r),
 		Targets: len(j.requests), Beats: len(r.log.Beats), Agents: len(r.log.Begun),
+		Faults: []FaultRow{}, Audits: []chaos.Audit{}, // lists even where they are empty
 		Seconds: make([]Second, int(r.ended.Sub(r.began)/time.Second)+1),
 	}
 	report.Passed = len(report.Findings) == 0
 	for _, node := range r.Nodes {
-		report.Audits = append(report.Audits, r.after[node])
+		if audit, ok := r.after[node]; ok {
+			report.Audits = append(report.Audits, audit)
+		}
 	}
 	report.count(r, j)
 	report.faults(r, j)
@@ -95,7 +98,7 @@ func (p *Report) count(r *run, j *judge) {
 	var took []time.Duration
 	for _, q := range r.log.Requests {
 		second := &p.Seconds[p.second(q.From)]
-		excused := j.excused(q.Target, q.From, q.To)
+		excused := j.excused(q)
 		switch {
 		case q.Error == "":
 			second.Answered++
@@ -117,17 +120,7 @@ func (p *Report) count(r *run, j *judge) {
 		slices.Sort(took)
 		p.Slowest = chaos.Span(took[len(took)*99/100].Round(100 * time.Microsecond))
 	}
-	for _, h := range r.log.Health {
-		p.Seconds[p.second(h.At)].Running = h.Running
-	}
-	if i := slices.IndexFunc(p.Seconds, func(s Second) bool { return s.Running > 0 }); i > 0 {
-		p.Seconds[0].Running = p.Seconds[i].Running // the first look comes a moment after the beginning
-	}
-	for i := 1; i < len(p.Seconds); i++ {
-		if p.Seconds[i].Running == 0 {
-			p.Seconds[i].Running = p.Seconds[i-1].Running // nobody looked, or nobody answered
-		}
-	}
+	p.drawRunning(r.log.Health)
 	seen := map[string]bool{} // some events come twice
 	for _, c := range r.log.Changes {
 		again := seen[c.Instance+c.To]
@@ -139,6 +132,21 @@ func (p *Report) count(r *run, j *judge) {
 		case c.To == "RUNNING":
 			p.Starts++
 			p.Seconds[p.second(c.At)].Starts++
+		}
+	}
+}
+
+// drawRunning fills in how many instances ran. Where nobody looked, or nobody
+// answered, it is as many as before.
+func (p *Report) drawRunning(all []Health) {
+	for _, h := range all {
+		for i := p.second(h.At); i < len(p.Seconds); i++ {
+			p.Seconds[i].Running = h.Running
+		}
+	}
+	if len(all) > 0 { // the first look comes a moment after the beginning
+		for i := range p.second(all[0].At) {
+			p.Seconds[i].Running = all[0].Running
 		}
 	}
 }
@@ -155,7 +163,7 @@ func (p *Report) faults(r *run, j *judge) {
 			For:   chaos.Span(d.To.Sub(d.From).Round(10 * time.Millisecond)),
 			Fault: d.Fault, Node: d.Node, Target: d.Target, Note: d.Note, Error: d.Error, Skipped: d.Skipped,
 		}
-		if d.Error == "" && d.Skipped == "" {
+		if d.happened() {
 			row.notice(d, j)
 		}
 		p.Faults = append(p.Faults, row)
@@ -196,12 +204,21 @@ func (row *FaultRow) notice(d Done, j *judge) {
 	switch {
 	case targets > 0:
 		row.Back = chaos.Span(back.Sub(d.From).Round(10 * time.Millisecond))
-		row.Noticed += fmt.Sprintf("%d unanswered, %d targets, until %s after", row.Requests, targets, row.Back)
+		row.Noticed += fmt.Sprintf("%s of %s unanswered, until %s after",
+			count(row.Requests, "request"), count(targets, "instance"), row.Back)
 	case fault.Harm == chaos.Nobody:
 		row.Noticed += "by no client, as it should be"
 	default:
 		row.Noticed += "by no client"
 	}
+}
+
+// count is a number of things, as it is read.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // Names of the files of a report.

@@ -77,7 +77,7 @@ func (k *keeper) write(event messaging.Event) (crashed string) {
 			l.Begun = append(l.Begun, Beat{At: now, Node: e.Node.ID})
 		case messaging.ActorGaveUp:
 			if k.nodes[e.NodeID] {
-				l.GaveUp = append(l.GaveUp, Change{At: now, Target: e.Actor, To: e.NodeID, Words: e.Reason})
+				l.GaveUp = append(l.GaveUp, GivenUp{now, e.NodeID, e.Actor, e.Reason})
 			}
 		case messaging.InstanceExited:
 			l.Exits[e.Instance]++
@@ -87,7 +87,8 @@ func (k *keeper) write(event messaging.Event) (crashed string) {
 				return
 			}
 			l.Changes = append(l.Changes, Change{
-				At: now, Target: k.targetOf(e.Application, e.Index), Instance: e.Instance, To: string(e.To), Words: e.Description,
+				At: now, Target: k.targetOf(e.Application, e.Index), Instance: e.Instance, To: string(e.To),
+				Ran: e.From == messaging.Running, Words: e.Description,
 			})
 		default: // of no concern
 		}

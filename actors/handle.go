@@ -83,6 +83,7 @@ type handle struct {
 	known     bool          // what there is was found out
 	queue     []clientWants // what came before that, and jobs that came without a container's actor
 	jobs      map[uint32]*clientJob
+	former    uint32                        // the last number of the jobs that were there
 	starting  map[uint32]wish               // asked of the container
 	mapping   map[messaging.Ask]reservePort // asked of the ledger
 	reads     map[messaging.Ask]*reading

@@ -73,7 +73,8 @@ func (h *handle) job(c *kit.Context[handleMessage], m handleMessage) {
 }
 
 // takeUpJobs takes what the note and PID 1 know of. How those ended that have
-// is told by the container.
+// is told by the container. The note may know less: an agent that is killed has
+// started jobs that were not on record yet, and their numbers are used.
 func (h *handle) takeUpJobs(c *kit.Context[handleMessage]) {
 	for number := range sorted(h.note.Jobs) {
 		h.jobs[number] = newClientJob()
@@ -83,10 +84,15 @@ func (h *handle) takeUpJobs(c *kit.Context[handleMessage]) {
 		switch {
 		case h.jobs[job.Number] != nil:
 		case job.Exit != nil: // somebody got all of it, or nobody heard of it
-			h.forget(c, []uint32{job.Number})
+			h.dropped = append(h.dropped, job.Number)
 		default:
 			h.jobs[job.Number] = newClientJob()
 		}
+		h.note.LastJob = max(h.note.LastJob, job.Number)
+	}
+	h.former = h.lastJob()
+	if len(h.dropped) > 0 { // once they are forgotten only the note knows
+		h.keep(c)
 	}
 }
 

@@ -29,6 +29,10 @@ func (h *handle) serve(c *kit.Context[handleMessage], m clientWants) {
 		h.fail(ask, refusedWords(h.state, in))
 		return
 	}
+	if m.job != 0 && m.job <= h.former { // given before it was known what there is
+		h.parent.Tell(clientAsked{m.command})
+		return
+	}
 	switch w := m.command.(type) {
 	case messaging.StopContainer:
 		h.stopFor(c, w)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/deacon-agent/deacon/isolation"
 )
@@ -82,11 +83,17 @@ func (k *Kernel) Residents() []isolation.Spec {
 // Resident is what there is to see of one container from outside.
 type Resident struct {
 	Spec    isolation.Spec
-	Lives   bool                       // PID 1 does
-	Running []uint32                   // jobs
-	Exit    *isolation.Exit            // of the job that it was made with
-	Jobs    map[uint32]*isolation.Exit // further ones, forgotten or not; nil: it runs, or its end is lost
-	Said    int                        // lines that its first job wrote
+	Lives   bool            // PID 1 does
+	Running []uint32        // jobs
+	Exit    *isolation.Exit // of the job that it was made with
+	Jobs    map[uint32]Job  // further ones, forgotten or not
+	Said    int             // lines that its first job wrote
+}
+
+// Job is a further job as there is to see of it.
+type Job struct {
+	Words string          // that it was started with
+	Exit  *isolation.Exit // nil: it runs, or its end is lost
 }
 
 // Look shows one container; false: there is none.
@@ -97,16 +104,16 @@ func (k *Kernel) Look(id string) (r Resident, ok bool) {
 
 func (c *container) resident() Resident {
 	r := Resident{
-		Spec: c.spec, Lives: c.alive, Exit: c.exit, Said: c.output.written, Jobs: map[uint32]*isolation.Exit{},
+		Spec: c.spec, Lives: c.alive, Exit: c.exit, Said: c.output.written, Jobs: map[uint32]Job{},
 	}
 	if !c.bare() && c.exit == nil && c.alive {
 		r.Running = append(r.Running, c.job)
 	}
 	for number, j := range c.forgotten {
-		r.Jobs[number] = j.exit
+		r.Jobs[number] = Job{strings.Join(j.argv, " "), j.exit}
 	}
 	for number, j := range c.jobs {
-		r.Jobs[number] = j.exit
+		r.Jobs[number] = Job{strings.Join(j.argv, " "), j.exit}
 		if j.exit == nil && c.alive {
 			r.Running = append(r.Running, number)
 		}

@@ -15,11 +15,17 @@ import (
 // clients are those of Warden's door: they ask for anything at any time, come
 // and go, and are sent away by an agent that lost track of them.
 type clients struct {
-	w    *world
-	last messaging.Client
-	here []*client // oldest first
-	asks map[messaging.Ask]*asked
-	jobs []uint32 // that were started, newest last
+	w        *world
+	last     messaging.Client
+	here     []*client // oldest first
+	asks     map[messaging.Ask]*asked
+	jobs     []uint32             // that were started, newest last
+	kept     map[string]*promise  // containers that somebody was told of, by id
+	read     map[named]bool       // jobs whose output somebody asked for
+	unwanted map[string]time.Time // when the end of a handle was asked for last
+	// unsure are containers whose note could not be written: a successor may know
+	// less of their jobs than clients were told.
+	unsure map[string]bool
 	// stopped are containers that something stopped, or was asked to.
 	stopped map[string]bool
 }
@@ -36,7 +42,15 @@ type asked struct {
 	at      time.Time
 	ids     int // that were given by then
 	answers []messaging.Answer
+	first   bool   // to read a job
 	stops   string // the container whose first stop it is; a second one is answered at once
+}
+
+func newClients(w *world) *clients {
+	return &clients{
+		w: w, asks: map[messaging.Ask]*asked{}, stopped: map[string]bool{}, kept: map[string]*promise{},
+		read: map[named]bool{}, unsure: map[string]bool{}, unwanted: map[string]time.Time{},
+	}
 }
 
 // some is a client that is there.
@@ -67,6 +81,7 @@ func (c *clients) ask(by *client, make func(messaging.Ask) messaging.Command) *a
 	}
 	c.w.note("client %d asks: %s", by.number, describe(command))
 	c.stopping(a)
+	c.doom(a)
 	c.asks[ask] = a
 	return a
 }
@@ -130,6 +145,9 @@ func (c *clients) answered(e messaging.Answered) string {
 		return "" // of one who left, or was sent away
 	}
 	a.answers = append(a.answers, e.Answer)
+	if wrong := c.broken(a, e.Answer); wrong != "" {
+		return wrong
+	}
 	if len(a.answers) > 1 {
 		return fmt.Sprintf("%s has %d answers: %+v", describe(a.command), len(a.answers), a.answers)
 	}

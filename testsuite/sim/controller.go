@@ -28,11 +28,11 @@ var applications = []struct {
 	memory        int64
 }{
 	{"web", "serve", true, true, 64},
-	{"slow", "serve after 3s", true, true, 128},
+	{"slow", "serve after 3s says", true, true, 128},
 	{"mule", "stubborn", true, true, 256},
-	{"worker", "serve", true, false, 64},
-	{"brief", "exit 7 after 5s", false, true, 64},
-	{"dud", "exit 3", false, true, 64},
+	{"worker", "serve says", true, false, 64},
+	{"brief", "exit 7 after 5s says", false, true, 64},
+	{"dud", "exit 3 says", false, true, 64},
 	{"deaf", "deaf", false, true, 64},
 	{"huge", "serve", false, true, 900},
 	{"wrong", "serve", false, true, 64},

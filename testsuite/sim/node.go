@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"time"
@@ -40,12 +41,14 @@ type node struct {
 	sink     actors.Sink
 	clients  actors.Clients
 	hook     func(kit.Turn)
+	publish  func(context.Context, actors.OutputSource, int) error
 	log      hclog.Logger
 
 	tree  *actors.Tree // nil: no agent is there
 	loom  *loom
 	over  func() // ends a shutdown under way
 	lives int
+	boots int
 	ids   int
 	turns int
 }
@@ -81,18 +84,39 @@ func (n *node) begin() {
 	n.lend()
 	n.tree = actors.New(actors.Options{
 		Node:   messaging.Node{ID: "node-1", Address: netip.MustParseAddr("192.0.2.1"), Version: "0.0.1"},
-		Stacks: []string{"host"}, Settings: n.settings, BootID: "boot-1",
+		Stacks: []string{"host"}, Settings: n.settings, BootID: n.bootID(),
 		Capacity: actors.Capacity{
 			MemoryMiB: memoryMiB, DiskMiB: diskMiB, PortFirst: portFirst, PortLast: portLast,
 			Plan: slot.Plan{Tag: "model", Pool: netip.MustParsePrefix(pool), UIDBase: 1_000_000},
 		},
-		Kernel: n.kernel, Droplets: n.droplets, Output: model.Output{Patience: n.loom}, Planner: model.Planner{},
-		Store: n.store, Sink: n.sink, Recovered: n.held(), Hook: n.turn, Seed: n.seed + uint64(n.lives), Log: n.log,
+		Kernel: n.kernel, Droplets: n.droplets, Planner: model.Planner{},
+		Output: model.Output{Kernel: n.kernel, Patience: n.loom, Publish: n.publish},
+		Store:  n.store, Sink: n.sink, Recovered: n.held(), Hook: n.turn, Seed: n.seed + uint64(n.lives), Log: n.log,
 		Live: n.kernel, Transcripts: model.Transcripts{Kernel: n.kernel, Patience: n.loom}, Clients: n.clients,
 		Designer: model.Designer{}, NewContainerID: func() string { return n.id("c") },
 		NewInstanceID: func() string { return n.id("i") }, Clock: n, Dispatcher: n.loom,
 	})
 	n.tree.Start()
+}
+
+func (n *node) bootID() string { return fmt.Sprint("boot-", n.boots) }
+
+// restart takes what is the kernel's away.
+func (n *node) restart() {
+	n.boots++
+	n.kernel.Reboot()
+}
+
+// startOver is what every agent does before it begins: where the machine was
+// restarted what ran has to be on disk as what is to be started.
+func (n *node) startOver(report bool) ([]actors.Record, error) {
+	changed := actors.Boot{
+		ID: n.bootID(), Report: report, At: n.Now(), NewContainerID: func() string { return n.id("c") },
+	}.StartOver(n.store)
+	if len(changed) == 0 {
+		return nil, nil
+	}
+	return changed, n.store.write(len(n.store.changes))
 }
 
 func (n *node) turn(t kit.Turn) {

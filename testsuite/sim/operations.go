@@ -63,16 +63,16 @@ var operations = []struct {
 			kept := rng.IntN(len(w.store.changes) + 1)
 			w.note("the agent is killed; %d of %d changes are kept", kept, len(w.store.changes))
 			w.end()
-			w.died(kept)
+			w.died(kept, comeAfter)
 		}
+	}},
+	{"reboot", 2, true, func(w *world, rng *rand.Rand) {
+		w.reboot(rng.IntN(len(w.store.changes)+1), time.Duration(10+rng.IntN(110))*time.Second)
 	}},
 	{"agent detaches", 2, true, func(w *world, _ *rand.Rand) {
 		if w.tree != nil {
 			w.note("the agent detaches")
-			w.detach()
-			w.clients.gone()
-			w.watch.died()
-			w.clock.AfterFunc(time.Second, w.come)
+			w.detached()
 		}
 	}},
 	{"shutdown", 1, true, func(w *world, _ *rand.Rand) {
@@ -101,7 +101,7 @@ var operations = []struct {
 	{"wire away", 3, true, func(w *world, rng *rand.Rand) {
 		if !w.wire.away {
 			w.note("the wire is away")
-			w.wire.away = true
+			w.wire.leave()
 			w.clock.AfterFunc(time.Duration(rng.IntN(40))*time.Second, w.wire.back)
 		}
 	}},
@@ -144,15 +144,13 @@ func (w *world) shutDown() {
 	for _, r := range w.store.All() {
 		w.store.ordered[r.Instance] = true
 	}
+	w.clients.doomAll()
 	gone := func(how string) {
 		if w.tree == nil || w.lives != agent {
 			return
 		}
 		w.note("the agent has shut down: %s", how)
-		w.detach()
-		w.clients.gone()
-		w.watch.died()
-		w.clock.AfterFunc(time.Second, w.come)
+		w.detached()
 	}
 	w.leave(func() { w.clock.AfterFunc(0, func() { gone("everything is gone") }) })
 	w.clock.AfterFunc(time.Minute, func() { gone("out of time") })
@@ -167,8 +165,11 @@ func (c *clients) wish(rng *rand.Rand) func(messaging.Ask) messaging.Command {
 		job = c.jobs[max(0, len(c.jobs)-1-rng.IntN(4))]
 	}
 	script := messaging.Script{Text: scripts[rng.IntN(len(scripts))]}
-	if rng.IntN(8) == 0 {
+	switch rng.IntN(16) {
+	case 0, 1:
 		script.LogTag = "tag"
+	case 2, 3:
+		script.Discard = true
 	}
 	grace, bytes := time.Duration(rng.IntN(60))*time.Second, uint64(1<<20)
 	sort, flag := rng.IntN(20), rng.IntN(2) == 0

@@ -19,6 +19,7 @@ const (
 	callDenied                // done, and told as failed
 	fetchFails                // a droplet is fetched
 	writeRefused              // a record is written
+	lineRefused               // a line of an application's is published
 	wordLost                  // a message is on its way
 	wordTwice
 	wordSlow
@@ -27,7 +28,7 @@ const (
 )
 
 var faultNames = [faults]string{
-	"actor panics", "call refused", "call hangs", "call slow", "call denied", "fetch fails", "write refused",
+	"actor panics", "call refused", "call hangs", "call slow", "call denied", "fetch fails", "write refused", "line refused",
 	"word lost", "word twice", "word slow", "agent slow",
 }
 
@@ -37,7 +38,7 @@ var faultNames = [faults]string{
 var weights = []float64{1, 0.2, 0.04}
 
 // tempered are faults that end everything at once where they are frequent.
-var tempered = map[fault]float64{actorPanics: 0.1, callHangs: 0.2, agentSlow: 0.5}
+var tempered = map[fault]float64{actorPanics: 0.1, callHangs: 0.2, lineRefused: 0.3, agentSlow: 0.5}
 
 // plan is everything that the seed decides beforehand.
 type plan struct {
@@ -47,12 +48,13 @@ type plan struct {
 	kinds  []string // of actors that fail, with chances higher by their fewness; none: all do
 	calls  []string // of the kernel's that go wrong; none: all do
 	ops    []operation
+	report bool         // what ran when the machine was restarted is reported, and not started again
 	keep   map[int]bool // which of ops are done; nil: all
 }
 
 func newPlan(seed uint64, rate float64) plan {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	p := plan{seed: seed, rate: rate}
+	p := plan{seed: seed, rate: rate, report: rng.IntN(2) == 0}
 	for f := range faults {
 		exists, weight := rng.IntN(2) == 0, weights[rng.IntN(len(weights))]
 		if !exists {
@@ -99,7 +101,7 @@ var (
 	actorKinds = strings.Fields("node ledger networks allocation containers container job output health memory " +
 		"droplets droplet instances instance janitor handles handle")
 	kernelCalls = strings.Fields("create adopt wait stop destroy release prepare probe containers spawn forget note " +
-		"limit map stats audit copy usage")
+		"limit map stats audit copy usage follow")
 )
 
 // some is one to three of a list in one run of two, and none in the other.

@@ -129,7 +129,9 @@ var orders = map[string]func(s *scenario, w []string) error{
 	"panic": func(s *scenario, w []string) error { s.panics = append(s.panics, w[0]+" "+w[1]); return nil },
 	"disk":  func(s *scenario, w []string) error { s.refusing = w[0] == "refuses"; return nil },
 	"wire": func(s *scenario, w []string) error {
-		if s.wire.away = w[0] == "away"; !s.wire.away {
+		if w[0] == "away" {
+			s.wire.leave()
+		} else {
 			s.wire.back()
 		}
 		return s.run(0)
@@ -193,13 +195,10 @@ func (s *scenario) agent(w []string) error {
 		}
 		s.note("the agent is killed; %d of %d changes are kept", kept, len(s.store.changes))
 		s.end()
-		s.died(kept)
+		s.died(kept, comeAfter)
 	case "detaches":
 		s.note("the agent detaches")
-		s.detach()
-		s.world.clients.gone()
-		s.watch.died()
-		s.clock.AfterFunc(time.Second, s.come)
+		s.detached()
 	case "leaves":
 		s.shutDown()
 	default:

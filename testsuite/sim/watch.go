@@ -1,9 +1,14 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
+	"strings"
+	"time"
 
+	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/testsuite/model"
 )
 
 // ways are the changes of state that anybody may ever see (wire/dea.md b.1),
@@ -24,11 +29,18 @@ var rank = map[messaging.State]int{
 // watch sees what the node tells and says what must never be told. It knows
 // nothing but events, and the model kernel.
 type watch struct {
-	w     *world
-	seen  map[string]*sight // by instance
-	ends  map[string]messaging.State
-	told  map[string]bool      // somebody was
-	offer messaging.Advertised // the newest
+	w      *world
+	seen   map[string]*sight // by instance
+	ends   map[string]messaging.State
+	told   map[string]bool      // somebody was
+	routes map[uint16]string    // the instance that a port leads to, as routers know
+	offer  messaging.Advertised // the newest
+
+	lines map[string]int       // heard of a container, from 1 on
+	dead  map[string]time.Time // when a container was destroyed
+	// uncared are containers that nobody was to look after, and instances whose
+	// end nobody can be told of: an actor was given up, a record got lost.
+	uncared map[string]bool
 }
 
 // sight is what was told of an instance in the life of this agent.
@@ -38,11 +50,44 @@ type sight struct {
 }
 
 func newWatch(w *world) *watch {
-	return &watch{w: w, seen: map[string]*sight{}, ends: map[string]messaging.State{}, told: map[string]bool{}}
+	return &watch{
+		w: w, seen: map[string]*sight{}, ends: map[string]messaging.State{}, told: map[string]bool{},
+		routes: map[uint16]string{}, lines: map[string]int{}, dead: map[string]time.Time{}, uncared: map[string]bool{},
+	}
 }
 
-// died ends the life of an agent: the next may not know its last moments.
-func (o *watch) died() { clear(o.seen) }
+// died ends the life of an agent: the next may not know its last moments, and
+// what a disk refused to take.
+func (o *watch) died() {
+	clear(o.seen)
+	clear(o.routes)
+	for instance := range o.ends {
+		if r, there := o.w.store.Get(instance); there && r.State != messaging.Crashed && r.State != messaging.Stopped {
+			delete(o.ends, instance)
+		}
+	}
+	for _, spec := range o.w.held() {
+		if _, there := o.w.store.Get(spec.Tenant); spec.Owner == isolation.OwnerInstance && !there {
+			o.uncared[spec.ID] = true
+		}
+	}
+	for instance := range o.told {
+		if _, there := o.w.store.Get(instance); !there && o.w.store.everRefused {
+			o.uncared[instance] = true
+		}
+	}
+}
+
+// rebooted leaves the containers of what is started again, or was not quite there:
+// nobody looks after those.
+func (o *watch) rebooted() {
+	for _, spec := range o.w.held() {
+		r, _ := o.w.store.Get(spec.Tenant)
+		if spec.Owner == isolation.OwnerInstance && !(o.w.plan.report && r.State == messaging.Running) {
+			o.uncared[spec.ID] = true
+		}
+	}
+}
 
 func (o *watch) of(instance string) *sight {
 	s := o.seen[instance]
@@ -60,19 +105,17 @@ func (o *watch) event(e messaging.Event) {
 	case messaging.InstanceExited:
 		o.exited(e)
 	case messaging.Beat:
-		for _, row := range e.Instances {
-			o.told[row.Instance] = true
-			if s := o.of(row.Instance); s.state != "" && rank[row.State] < rank[s.state] {
-				o.w.violate("a heartbeat has %s as %s, which was told to be %s", row.Instance, row.State, s.state)
-			}
-		}
+		o.beat(e)
 	case messaging.RouteRegistered:
-		if instance := o.routed(e.Route); instance != "" && o.of(instance).withdrawn {
-			o.w.violate("a route to %s is told, which was taken back", instance)
-		}
+		o.registered(e.Route)
 	case messaging.RouteUnregistered:
 		if instance := o.routed(e.Route); instance != "" {
 			o.of(instance).withdrawn = true
+			delete(o.routes, e.Route.Port)
+		}
+	case messaging.ActorGaveUp:
+		for _, name := range strings.Split(e.Actor, "/") {
+			o.uncared[name] = true
 		}
 	case messaging.Advertised:
 		o.offer = e
@@ -81,6 +124,26 @@ func (o *watch) event(e messaging.Event) {
 		}
 	default: // says nothing that could be wrong
 	}
+}
+
+// registered: a route leads to what runs, and to no other.
+func (o *watch) registered(r messaging.Route) {
+	instance := o.routed(r)
+	if instance == "" {
+		return
+	}
+	record, _ := o.w.store.Get(instance)
+	switch s, other := o.of(instance), o.routes[r.Port]; {
+	case s.withdrawn:
+		o.w.violate("a route to %s is told, which was taken back", instance)
+	case rank[s.state] > rank[messaging.Running]:
+		o.w.violate("a route to %s is told, which was told to be %s", instance, s.state)
+	case record.Placement.Port != r.Port:
+		o.w.violate("a route to %s is told at port %d, which has port %d", instance, r.Port, record.Placement.Port)
+	case other != "" && other != instance:
+		o.w.violate("a route to %s is told at port %d, which leads to %s", instance, r.Port, other)
+	}
+	o.routes[r.Port] = instance
 }
 
 func (o *watch) routed(r messaging.Route) string {
@@ -92,6 +155,23 @@ func (o *watch) routed(r messaging.Route) string {
 	return ""
 }
 
+// beat: a heartbeat is never older than what was told before, nor partial.
+func (o *watch) beat(e messaging.Beat) {
+	rows := map[string]bool{}
+	for _, row := range e.Instances {
+		rows[row.Instance], o.told[row.Instance] = true, true
+		if s := o.of(row.Instance); s.state != "" && rank[row.State] < rank[s.state] {
+			o.w.violate("a heartbeat has %s as %s, which was told to be %s", row.Instance, row.State, s.state)
+		}
+	}
+	for _, instance := range slices.Sorted(mapKeys(o.seen)) {
+		r, _ := o.w.store.Get(instance)
+		if o.seen[instance].state == messaging.Running && r.State == messaging.Running && !rows[instance] {
+			o.w.violate("a heartbeat leaves %s out, which is RUNNING", instance)
+		}
+	}
+}
+
 func (o *watch) changed(e messaging.InstanceChanged) {
 	s := o.of(e.Instance)
 	o.told[e.Instance] = true
@@ -100,6 +180,8 @@ func (o *watch) changed(e messaging.InstanceChanged) {
 		o.w.violate("%s changes from %s to %s", e.Instance, e.From, e.To)
 	case s.state != "" && (rank[e.To] <= rank[s.state] || s.state == messaging.Stopping && e.To != messaging.Stopped):
 		o.w.violate("%s becomes %s after it was told to be %s", e.Instance, e.To, s.state)
+	case o.ends[e.Instance] != "" && rank[e.To] < rank[messaging.Stopped]:
+		o.w.violate("%s becomes %s after it had ended: %s", e.Instance, e.To, o.ends[e.Instance])
 	}
 	s.state = e.To
 	if rank[e.To] == rank[messaging.Stopped] {
@@ -117,18 +199,53 @@ func (o *watch) exited(e messaging.InstanceExited) {
 		return
 	}
 	look, ok := o.w.kernel.Look(r.Placement.Container)
-	if ok && look.Exit != nil && !look.Exit.Lost && look.Exit.Signal == 0 && e.ExitStatus >= 0 &&
-		e.ExitStatus != look.Exit.Code {
-		o.w.violate("%s ended with %d and is told to have ended with %d", e.Instance, look.Exit.Code, e.ExitStatus)
+	if !ok || look.Exit == nil {
+		return
+	}
+	want := look.Exit.Code
+	if look.Exit.Signal != 0 {
+		want = 255
+	}
+	switch told := fmt.Sprintf("%s ended with %d and is told to have ended with %d %q",
+		e.Instance, want, e.ExitStatus, e.Description); e.Description {
+	case "app instance exited", "out of memory":
+		if e.ExitStatus != want {
+			o.w.violate("%s", told)
+		}
+	case "unknown": // it is known, unless nobody could ask
+		if !o.uncared[e.Instance] && !o.uncared[look.Spec.ID] {
+			o.w.violate("%s", told)
+		}
 	}
 }
 
 // end notes how an instance ended: in one way, however often that is told.
 func (o *watch) end(instance string, how messaging.State) {
-	if was, ended := o.ends[instance]; ended && was != how && o.w.lives == 1 {
+	if was, ended := o.ends[instance]; ended && was != how {
 		o.w.violate("%s ended twice: %s, then %s", instance, was, how)
 	}
 	o.ends[instance] = how
+}
+
+// line hears one of an application's: twice maybe, but none is left out.
+func (o *watch) line(container string, number int) {
+	if heard := o.lines[container]; number > heard+1 {
+		o.w.violate("line %d of %s is published, and none after line %d", number, container, heard)
+	}
+	o.lines[container] = max(o.lines[container], number)
+}
+
+func (o *watch) destroyed(r model.Resident) { o.dead[r.Spec.ID] = o.w.clock.Now() }
+
+// released wants every line to have been heard of what is gone for good. Last lines
+// that nobody takes are let go after their time, and at once by a node that leaves.
+func (o *watch) released(r model.Resident) {
+	id := r.Spec.ID
+	excused := o.uncared[id] || o.uncared[r.Spec.Tenant] || !o.told[r.Spec.Tenant] || o.w.store.leaving ||
+		o.w.clock.Now().Sub(o.dead[id]) >= o.w.settings.DrainMax
+	if heard := o.lines[id]; heard < r.Said && !excused {
+		o.w.violate("%s of %s is gone, and of its %d lines only %d were published", id, r.Spec.Tenant, r.Said, heard)
+	}
 }
 
 // unended is an instance that others were told of, that is no more, and of whose
@@ -137,7 +254,7 @@ func (o *watch) end(instance string, how messaging.State) {
 func (o *watch) unended() string {
 	for _, instance := range slices.Sorted(mapKeys(o.told)) {
 		_, there := o.w.store.Get(instance)
-		if !there && o.ends[instance] == "" && !o.w.store.ordered[instance] && !o.w.store.everRefused {
+		if !there && o.ends[instance] == "" && !o.w.store.ordered[instance] && !o.uncared[instance] {
 			return instance
 		}
 	}

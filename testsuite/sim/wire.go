@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 
+	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/messaging"
 )
 
@@ -13,6 +15,7 @@ type wire struct {
 	w     *world
 	rng   *rand.Rand
 	away  bool
+	there chan struct{}              // closed when it is not
 	beat  *messaging.Beat            // told while it was away: only the newest counts
 	exits []messaging.InstanceExited // and all of these
 	agent int                        // whose they are
@@ -89,9 +92,33 @@ func (n *wire) carry(e messaging.Event) {
 	}
 }
 
+// leave begins an absence.
+func (n *wire) leave() {
+	if !n.away {
+		n.away, n.there = true, make(chan struct{})
+	}
+}
+
+// publish takes a line of an application's, once there is somebody to take it.
+func (n *wire) publish(ctx context.Context, source actors.OutputSource, line int) error {
+	if n.away {
+		if err := n.w.loom.Wait(ctx, -1, n.there); err != nil {
+			return err
+		}
+	}
+	if err := n.w.refusal(lineRefused, "publishing a line"); err != nil {
+		return err
+	}
+	n.w.watch.line(source.Container, line)
+	return nil
+}
+
 // back ends an absence.
 func (n *wire) back() {
-	n.away = false
+	if n.away {
+		n.away = false
+		close(n.there)
+	}
 	if n.agent != n.w.lives {
 		return
 	}

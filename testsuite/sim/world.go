@@ -24,6 +24,7 @@ type world struct {
 	health     chan struct{} // closed with that
 	full       []*asked      // requests for all that there is
 	again      bool          // an agent that ended is to be followed by the next
+	up         time.Time     // since when the machine is
 	trace      *[]string
 	everything bool // the trace has every turn
 	broken     string
@@ -39,9 +40,11 @@ func newWorld(p plan, trace *[]string, everything bool) *world {
 	}
 	w.wire = &wire{w: w, rng: rand.New(rand.NewPCG(p.seed, 3))}
 	w.controller = &controller{w: w, wanted: map[string]messaging.StartInstance{}, asked: map[string]time.Time{}}
-	w.clients = &clients{w: w, asks: map[messaging.Ask]*asked{}, stopped: map[string]bool{}}
+	w.clients = newClients(w)
 	w.watch = newWatch(w)
 	w.node.clients, w.node.sink, w.node.hook = w.clients, w.hear, w.fail
+	w.node.publish = w.wire.publish
+	w.kernel.Destroyed, w.kernel.Released = w.destroyed, w.watch.released
 	w.kernel.Trouble = w.trouble
 	w.droplets.Wrong = map[string]bool{"wrong": true}
 	w.droplets.Fault = func() error { return w.refusal(fetchFails, "fetch") }
@@ -99,6 +102,9 @@ func (w *world) trouble(call, id string) (t model.Trouble) {
 	default:
 		return t
 	}
+	if call == "note" {
+		w.clients.unsure[id] = true
+	}
 	w.note("fault: %s %s: %s", call, id, t)
 	return t
 }
@@ -118,6 +124,14 @@ func (w *world) hear(e messaging.Event) {
 		}
 	default:
 		w.wire.tell(e)
+	}
+}
+
+// destroyed is told of each container that is.
+func (w *world) destroyed(r model.Resident) {
+	w.watch.destroyed(r)
+	if wrong := w.clients.destroyed(r); wrong != "" {
+		w.violate("%s", wrong)
 	}
 }
 
@@ -154,24 +168,61 @@ func (w *world) step() {
 	if w.tree != nil && w.failed() {
 		w.note("the agent gives up")
 		w.end()
-		w.died(len(w.store.changes))
+		w.died(len(w.store.changes), comeAfter)
 	}
 }
 
+// comeAfter is how long there is no agent when one ended.
+const comeAfter = time.Second
+
 // died follows an agent's end by the next one's beginning.
-func (w *world) died(kept int) {
+func (w *world) died(kept int, pause time.Duration) {
 	w.die(kept)
+	w.succeedIn(pause)
+}
+
+// detached is died for an agent that may finish what it has under way.
+func (w *world) detached() {
+	w.detach()
+	w.succeedIn(comeAfter)
+}
+
+// succeedIn forgets what only the agent knew, and has the next one begin.
+func (w *world) succeedIn(pause time.Duration) {
 	w.clients.gone()
 	w.watch.died()
 	if w.again {
-		w.clock.AfterFunc(time.Second, w.come)
+		w.clock.AfterFunc(pause, w.come)
 	}
 }
 
-// come begins an agent where there is none.
-func (w *world) come() {
-	if w.tree == nil {
-		w.begin()
-		w.note("agent %d begins with %d containers and %d records", w.lives, len(w.held()), len(w.store.now))
+// reboot restarts the machine: an agent that is there is killed, and nothing is
+// left but what is on disk.
+func (w *world) reboot(kept int, pause time.Duration) {
+	w.note("the machine is restarted")
+	if w.tree != nil {
+		w.end()
 	}
+	w.restart()
+	w.up = w.clock.Now().Add(pause)
+	w.died(kept, pause)
+	w.watch.rebooted()
+}
+
+// come begins an agent where there is none, and the machine is up.
+func (w *world) come() {
+	if w.tree != nil || w.clock.Now().Before(w.up) {
+		return
+	}
+	changed, err := w.startOver(w.plan.report)
+	for _, r := range changed {
+		w.note("%s of %s is %s after the restart", r.Instance, r.Start.Application, r.State)
+	}
+	if err != nil { // what was changed must not be forgotten
+		w.note("the agent can't begin: %v", err)
+		w.died(0, comeAfter)
+		return
+	}
+	w.begin()
+	w.note("agent %d begins with %d containers and %d records", w.lives, len(w.held()), len(w.store.now))
 }

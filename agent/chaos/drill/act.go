@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,37 +22,41 @@ func (r *run) act(ctx context.Context, acts []Act) {
 		if ctx.Err() != nil {
 			return
 		}
-		if late := time.Since(r.began) - r.Scenario.Duration; late > 0 {
-			r.Note("faults took longer than planned: what was left of them is not done")
-			return
+		done := Done{Fault: act.Order.Fault, Node: r.Nodes[act.Node], From: time.Now()}
+		if done.From.Sub(r.began) > r.Scenario.Duration {
+			done.To, done.Skipped = done.From, "its time was over, because those before took longer than planned"
+		} else {
+			done = r.inject(ctx, done, act.Order)
 		}
-		node := r.Nodes[act.Node]
-		done := r.inject(ctx, node, act.Order)
 		switch {
 		case done.Skipped != "":
 			r.Note("%6s  %s: not done, %s", since(r.began, done.From), done.Fault, done.Skipped)
 		case done.Error != "":
 			r.Note("%6s  %s: failed, %s", since(r.began, done.From), done.Fault, done.Error)
 		default:
-			r.Note("%6s  %s %s %s", since(r.began, done.From), done.Fault, done.Target, done.Note)
+			r.Note("%6s  %s", since(r.began, done.From), sentence(done.Fault, done.Target, done.Note))
 		}
 		r.log.add(func(l *Log) { l.Done = append(l.Done, done) })
 	}
 }
 
+// sentence is its words, without those that are empty.
+func sentence(words ...string) string {
+	return strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), " ")
+}
+
 func since(began, at time.Time) string { return at.Sub(began).Round(100 * time.Millisecond).String() }
 
 // inject has one fault done and says what is known of it.
-func (r *run) inject(ctx context.Context, node string, order chaos.Order) Done {
-	done := Done{Fault: order.Fault, Node: node, From: time.Now()}
+func (r *run) inject(ctx context.Context, done Done, order chaos.Order) Done {
 	if order.Fault == chaos.AgentStopped.Name {
 		return r.stopAgent(ctx, done, order)
 	}
-	was, err := r.reach(ctx, node)
+	was, err := r.reach(ctx, done.Node)
 	var answer chaos.Injected
 	done.From = time.Now()
 	if err == nil {
-		err = r.Fleet.ask(ctx, address{node, chaos.VerbInject}, order, &answer)
+		answer, err = r.order(ctx, done.Node, order)
 	}
 	done.To = time.Now()
 	if refused, ok := errors.AsType[*bus.RefusedError](err); ok && refused.Code == chaos.CodeUnavailable {
@@ -62,12 +69,30 @@ func (r *run) inject(ctx context.Context, node string, order chaos.Order) Done {
 	}
 	done.Note, done.Instance, done.To = answer.Note, answer.Instance, done.To.Add(answer.For.Duration())
 	if answer.Instance != "" {
-		done.Target = r.victim(ctx, answer.Instance)
+		done.Target = r.keeper.victim(answer.Instance)
 	}
 	if fault, _ := chaos.Find(order.Fault); fault.Silences && answer.For == 0 { // it ends the agent
-		done.To = r.awaitSuccessor(ctx, node, was.PID)
+		done.To = r.awaitSuccessor(ctx, done.Node, was.PID)
 	}
 	return done
+}
+
+// orderMax is somewhat longer than a node takes at most to carry out an order.
+const orderMax = 40 * time.Second
+
+// order has a node carry out an order. An answer may be lost: it is asked again
+// then, and the order's id keeps it from being carried out twice. Ctrl-C doesn't
+// cut it off, or what was begun could not be taken back.
+func (r *run) order(ctx context.Context, node string, order chaos.Order) (answer chaos.Injected, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), orderMax)
+	defer cancel()
+	for {
+		err = r.Fleet.ask(ctx, address{node, chaos.VerbInject}, order, &answer)
+		if _, refused := errors.AsType[*bus.RefusedError](err); err == nil || refused || ctx.Err() != nil {
+			return answer, err
+		}
+		wait(ctx, lookEvery/4)
+	}
 }
 
 // reach asks a node what can be done to it, and gives it time: what it was done
@@ -80,23 +105,6 @@ func (r *run) reach(ctx context.Context, node string) (listing chaos.Listing, er
 		}
 		wait(ctx, lookEvery/4)
 	}
-}
-
-// victim is the target that an instance is; the instance itself where nobody knows.
-func (r *run) victim(ctx context.Context, instance string) string {
-	name := instance
-	lists, err := r.Fleet.instances(ctx)
-	if err != nil {
-		return name
-	}
-	for _, list := range lists {
-		for _, row := range list.Instances {
-			if row.Instance == instance {
-				name = r.keeper.targetOf(row.Application, row.Index)
-			}
-		}
-	}
-	return name
 }
 
 // awaitSuccessor returns when another agent answers, or can't be waited for longer.
@@ -126,7 +134,7 @@ func (r *run) stopAgent(ctx context.Context, done Done, order chaos.Order) Done 
 	if lasts == 0 {
 		lasts = chaos.AgentStopped.For
 	}
-	process, err := unix.PidfdOpen(listing.PID, 0)
+	process, err := r.hold(ctx, done.Node, listing.PID)
 	if err == nil {
 		defer unix.Close(process)
 		if err = r.ResumeLater(process, lasts); err == nil {
@@ -145,19 +153,42 @@ func (r *run) stopAgent(ctx context.Context, done Done, order chaos.Order) Done 
 	return done
 }
 
-// healAll takes back whatever isn't over by itself. A node that can't be
-// reached heals itself when its time is over; it is asked until then.
+// hold returns the pidfd of a node's agent. A number alone may have become
+// another process's meanwhile: the agent that still has it when it is held
+// must be the one that answers.
+func (r *run) hold(ctx context.Context, node string, pid int) (process int, err error) {
+	process, err = unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1, err
+	}
+	now, err := r.Fleet.Listing(ctx, node)
+	if err == nil && now.PID != pid {
+		err = fmt.Errorf("the agent is process %d by now", now.PID)
+	}
+	if err != nil {
+		return -1, errors.Join(err, unix.Close(process))
+	}
+	return process, nil
+}
+
+// healAll takes back whatever isn't over by itself, on all nodes at once. A node
+// that can't be reached heals itself when its time is over; it is asked until
+// then.
 func (r *run) healAll() {
 	ctx, cancel := context.WithTimeout(context.Background(), r.Scenario.Recovery)
 	defer cancel()
+	var healing sync.WaitGroup
 	for _, node := range r.Nodes {
-		for {
-			var healed chaos.Healed
-			err := r.Fleet.ask(ctx, address{node, chaos.VerbHeal}, chaos.Healing{}, &healed)
-			if err == nil && len(healed.Errors) == 0 || ctx.Err() != nil {
-				break
+		healing.Go(func() {
+			for ctx.Err() == nil {
+				var healed chaos.Healed
+				err := r.Fleet.ask(ctx, address{node, chaos.VerbHeal}, chaos.Healing{}, &healed)
+				if err == nil && len(healed.Errors) == 0 {
+					return
+				}
+				wait(ctx, lookEvery)
 			}
-			wait(ctx, lookEvery)
-		}
+		})
 	}
+	healing.Wait()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -90,6 +91,9 @@ func (r *run) play(ctx context.Context) error {
 	}
 	acts := r.Scenario.Schedule(r.Seed, len(r.Nodes))
 	targets := r.keeper.targets.names()
+	if err := r.Scenario.Load.fits(len(targets), r.Scenario.Duration+r.Scenario.Recovery); err != nil {
+		return err
+	}
 	r.Note("%d targets are asked every %s; %d faults in %s, seed %d",
 		len(targets), r.Scenario.Load.Every, len(acts), r.Scenario.Duration, r.Seed)
 	r.began = time.Now()
@@ -278,39 +282,54 @@ func (r *run) audit(ctx context.Context, into map[string]chaos.Audit) error {
 	return nil
 }
 
-// takeBack stops the drill's own applications.
+// takeBack stops the drill's own applications, and goes on asking where a node
+// can't be reached: it may be just what the drill did to it.
 func (r *run) takeBack() error {
 	if len(r.keeper.own) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.Scenario.Recovery+beginMax)
 	defer cancel()
-	r.healAll()
 	for {
-		lists, err := r.Fleet.instances(ctx)
-		if err != nil {
-			return err
-		}
-		live := map[string]bool{}
-		for _, list := range lists {
-			for _, row := range list.Instances {
-				if r.keeper.isOwn(row.Application) && row.State != messaging.Crashed && row.State != messaging.Stopped {
-					live[row.Application] = true
-				}
-			}
-		}
-		if len(live) == 0 && len(lists) > 0 {
+		over, err := r.keeper.stopOwn(ctx)
+		if over {
 			return nil
 		}
-		for application := range live {
-			if err := r.keeper.stop(ctx, messaging.Filter{Application: application}); err != nil {
-				return err
-			}
-		}
 		if wait(ctx, lookEvery); ctx.Err() != nil {
-			return errors.New("drill: its own applications could not be stopped; deacon ps shows them")
+			return errors.Join(errors.New("drill: its own applications could not be stopped; deacon ps shows them"), err)
 		}
 	}
+}
+
+// stopOwn has what still runs of its own stopped; over says that every node has
+// told that nothing does.
+func (k *keeper) stopOwn(ctx context.Context) (over bool, err error) {
+	lists, err := k.fleet.instances(ctx)
+	if err != nil {
+		return false, err
+	}
+	live, silent := k.left(lists)
+	for _, application := range live {
+		err = errors.Join(err, k.stop(ctx, messaging.Filter{Application: application}))
+	}
+	if len(silent) > 0 {
+		err = errors.Join(err, errors.New("no answer from "+shortList(silent)))
+	}
+	return len(live) == 0 && len(silent) == 0, err
+}
+
+// left is which of its own applications live, and which nodes said nothing.
+func (k *keeper) left(lists []messaging.InstancesListed) (live, silent []string) {
+	quiet, lives := maps.Clone(k.nodes), map[string]bool{}
+	for _, list := range lists {
+		delete(quiet, list.NodeID)
+		for _, row := range list.Instances {
+			if k.isOwn(row.Application) && row.State != messaging.Crashed && row.State != messaging.Stopped {
+				lives[row.Application] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(lives)), slices.Sorted(maps.Keys(quiet))
 }
 
 func (k *keeper) isOwn(application string) bool {

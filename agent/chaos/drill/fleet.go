@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,14 +17,14 @@ import (
 	"github.com/deacon-agent/deacon/messaging/dea"
 )
 
-// askMax bounds a question to one node, injectMax one that has it use up a disk.
-const (
-	askMax    = 5 * time.Second
-	injectMax = 40 * time.Second
-)
+// askMax bounds a question to one node.
+const askMax = 5 * time.Second
 
 // Fleet is the nodes, as anybody sees them who reaches NATS.
-type Fleet struct{ Client *bus.Client }
+type Fleet struct {
+	Client   *bus.Client
+	patience time.Duration // with one node's answer; zero: askMax
+}
 
 // Nodes are the ids of those that answer.
 func (f Fleet) Nodes(ctx context.Context) ([]string, error) {
@@ -77,11 +78,7 @@ func (f Fleet) Listing(ctx context.Context, node string) (chaos.Listing, error) 
 type address struct{ node, verb string }
 
 func (f Fleet) ask(ctx context.Context, to address, question, answer any) error {
-	bound := askMax
-	if to.verb == chaos.VerbInject {
-		bound = injectMax
-	}
-	ctx, cancel := context.WithTimeout(ctx, bound)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(f.patience, askMax))
 	defer cancel()
 	body, err := json.Marshal(question)
 	if err != nil {

@@ -42,7 +42,7 @@ func (j *judge) findings(r *run) []Finding {
 		slices.Concat(j.unanswered(), j.notBack(), j.crashes(), j.silence(r), j.failedFaults(), j.gaveUp(), j.proofless(r))...)
 	slices.SortStableFunc(all, func(a, b Finding) int { return a.At.Compare(b.At) })
 	if r.cutShort {
-		all = append(all, Finding{r.ended, "the drill was ended early: whether all was well at the end was not looked at"})
+		all = append(all, Finding{r.ended, "the drill was ended early: nobody looked whether all was well at the end"})
 	}
 	for _, text := range r.leftMsg {
 		all = append(all, Finding{r.ended, "at the end, " + text})

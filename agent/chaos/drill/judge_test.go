@@ -173,8 +173,11 @@ func TestWhatIsLeftAndGivenUpAreFindings(t *testing.T) {
 	h := newHistory(t)
 	h.answers("a/0")
 	h.log.GaveUp = []GivenUp{{At: h.at(3), Node: "n", Actor: "janitor", Reason: "boom"}}
-	h.log.Done = []Done{{Fault: "clock-jumped", Node: "n", From: h.at(4), To: h.at(5)}, {Fault: "disk-full", Node: "n", From: h.at(5), Error: "no"},
-		{Fault: "no-inodes", Node: "n", From: h.at(6), Skipped: "no"}}
+	h.log.Done = []Done{
+		{Fault: "clock-jumped", Node: "n", From: h.at(4), To: h.at(5)},
+		{Fault: "disk-full", Node: "n", From: h.at(5), Error: "no"},
+		{Fault: "no-inodes", Node: "n", From: h.at(6), Skipped: "no"},
+	}
 	h.leftMsg = compare(chaos.Audit{Node: "n", Containers: []string{"a"}, Descriptors: 5},
 		chaos.Audit{Node: "n", Containers: []string{"a", "b"}, Descriptors: 500, Goroutines: 500,
 			Odd: []string{"link x"}, Faults: []string{"f"}})
@@ -186,15 +189,24 @@ func TestThePageStandsAlone(t *testing.T) {
 	h := newHistory(t)
 	h.answers("a/0", 20, 23)
 	h.fault("init-killed", "a/0", 19.5, 19.5)
-	h.log.Done = append(h.log.Done, Done{Fault: "agent-killed", Node: "n", From: h.at(30), Skipped: `nobody <script>alert(1)</script>`})
+	const hostile = `"'><script>alert(1)</script>`
+	h.log.Done = append(h.log.Done,
+		Done{Fault: "agent-killed", Node: hostile, From: h.at(30), To: h.at(31), Skipped: hostile},
+		Done{Fault: "init-killed", Node: hostile, From: h.at(30), To: h.at(31), Error: hostile},
+		Done{Fault: "clock-jumped", Node: hostile, Target: hostile, From: h.at(30), To: h.at(31), Note: hostile})
 	report := h.report()
-	report.Seed, report.Scenario, report.Replay = 42, "first", "deacon chaos run first.hcl --seed 42"
+	report.Findings = []Finding{{h.at(1), hostile}}
+	report.Nodes, report.Scenario = append(report.Nodes, hostile), "first "+hostile
+	report.Audits = []chaos.Audit{{Node: hostile, Odd: []string{hostile}}}
+	report.Seed, report.Replay = 42, "deacon chaos run first.hcl --seed 42"
 	page, err := report.Page()
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := string(page)
-	for _, want := range []string{"Stood.", "init-killed", "deacon chaos run first.hcl --seed 42", "<polyline", "3 requests of 1 instance unanswered"} {
+	for _, want := range []string{
+		"finding", "init-killed", "deacon chaos run first.hcl --seed 42", "<polyline", "3 requests of 1 instance unanswered",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page has no %q", want)
 		}
@@ -318,9 +330,7 @@ func TestADrillThatProvesNothingDidNotPass(t *testing.T) {
 // That nothing runs is drawn as it was seen, and not as nobody having looked.
 func TestThePictureShowsThatNothingRan(t *testing.T) {
 	h := newHistory(t)
-	for s, running := range map[float64]int{1: 4, 10: 0, 12: 3} {
-		h.log.Health = append(h.log.Health, Health{h.at(s), running, 4})
-	}
+	h.log.Health = []Health{{h.at(1), 4, 4}, {h.at(10), 0, 4}, {h.at(12), 3, 4}}
 	seconds := h.report().Seconds
 	for s, want := range map[int]int{0: 4, 9: 4, 10: 0, 11: 0, 12: 3, 59: 3} {
 		if got := seconds[s].Running; got != want {

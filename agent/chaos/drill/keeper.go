@@ -31,10 +31,17 @@ type keeper struct {
 	own     map[string]*wanted // by target
 	mu      sync.Mutex
 	names   map[string]string // of applications, by id
+	places  map[string]place  // of instances, by id
 	only    map[string]bool   // targets that are asked; nil: not yet chosen
 	asked   []string          // names or ids of what may be asked; none: all
 	nodes   map[string]bool   // that the drill is run on
 	version string
+}
+
+// place is what an instance is one of.
+type place struct {
+	application string
+	index       int
 }
 
 // wanted is an instance that the drill keeps.
@@ -47,7 +54,8 @@ type wanted struct {
 func newKeeper(d *Drill, log *Log) *keeper {
 	k := &keeper{
 		fleet: d.Fleet, targets: &targets{urls: map[string]string{}}, log: log, own: map[string]*wanted{},
-		names: map[string]string{}, asked: d.Scenario.Load.Applications, nodes: map[string]bool{}, version: newID(),
+		names: map[string]string{}, places: map[string]place{}, asked: d.Scenario.Load.Applications,
+		nodes: map[string]bool{}, version: newID(),
 	}
 	for _, node := range d.Nodes {
 		k.nodes[node] = true
@@ -89,13 +97,26 @@ func (k *keeper) targetOf(application string, index int) string {
 	return target(application, index)
 }
 
-// learn notes what people call an application.
-func (k *keeper) learn(application, name string) {
+// learn notes where an instance belongs, and what people call its application.
+func (k *keeper) learn(instance string, at place, name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if name != "" && k.names[application] == "" {
-		k.names[application] = name
+	k.places[instance] = at
+	if name != "" && k.names[at.application] == "" {
+		k.names[at.application] = name
 	}
+}
+
+// victim is the target that an instance is; the instance itself where nobody
+// has told of it yet.
+func (k *keeper) victim(instance string) string {
+	k.mu.Lock()
+	at, known := k.places[instance]
+	k.mu.Unlock()
+	if !known {
+		return instance
+	}
+	return k.targetOf(at.application, at.index)
 }
 
 // choose keeps what is known now as what is asked until the end.
@@ -132,14 +153,21 @@ type view struct {
 	missing  []string          // targets that should run and don't, on nodes that answered
 }
 
-// look asks the nodes, and notes where each target answers.
+// look asks the nodes, notes where each target answers, and mends its own.
 func (k *keeper) look(ctx context.Context) (view, error) {
 	lists, err := k.fleet.instances(ctx)
 	if err != nil {
 		return view{}, err
 	}
 	v := view{answered: map[string]bool{}, runs: map[string]string{}}
-	live, running := k.living(lists, v.answered), map[string]bool{}
+	live := k.take(&v, lists)
+	return v, k.mend(ctx, v, live)
+}
+
+// take makes a view of what nodes said.
+func (k *keeper) take(v *view, lists []messaging.InstancesListed) (live map[string]rows) {
+	live = k.living(lists, v.answered)
+	running := map[string]bool{}
 	for t, rows := range live {
 		for _, row := range rows {
 			if row.State == messaging.Running {
@@ -151,8 +179,8 @@ func (k *keeper) look(ctx context.Context) (view, error) {
 		}
 	}
 	v.running = len(running)
-	k.note(&v, running)
-	return v, k.mend(ctx, v, live)
+	k.note(v, running)
+	return live
 }
 
 // living are the instances of every target, the oldest first. An answer may have
@@ -162,7 +190,7 @@ func (k *keeper) living(lists []messaging.InstancesListed, answered map[string]b
 	for _, list := range lists {
 		answered[list.NodeID] = true
 		for _, row := range list.Instances {
-			k.learn(row.Application, row.Name)
+			k.learn(row.Instance, place{row.Application, row.Index}, row.Name)
 			t := k.targetOf(row.Application, row.Index)
 			over := row.State == messaging.Crashed || row.State == messaging.Stopped
 			if over || seen[row.Instance] || !k.concerns(list.NodeID, row) {
@@ -207,9 +235,13 @@ func (k *keeper) concerns(node string, row messaging.InstanceRow) bool {
 	return false
 }
 
-// note writes down how many run, and which are missing where that is known.
+// note writes down how many run, and which are missing where that is known: a
+// node that doesn't answer may run them all the same.
 func (k *keeper) note(v *view, running map[string]bool) {
-	all := len(v.answered) >= len(k.nodes)
+	all := true
+	for node := range k.nodes { // others may have answered too
+		all = all && v.answered[node]
+	}
 	for _, t := range k.targets.names() {
 		if own := k.own[t]; !running[t] && (all || own != nil && v.answered[own.node]) {
 			v.missing = append(v.missing, t)

@@ -55,6 +55,18 @@ func (l Load) client() *http.Client {
 	}
 }
 
+// requestsMax bounds what a drill remembers: each of its requests, to the end.
+const requestsMax = 10_000_000
+
+// fits says why so many targets can't be asked for so long.
+func (l Load) fits(targets int, lasts time.Duration) error {
+	if n := int64(targets) * int64(lasts/l.Every); n > requestsMax {
+		return fmt.Errorf("drill: %d instances asked every %s for %s are %d requests, and at most %d are remembered; "+
+			"ask less often, or for a shorter time", targets, l.Every, lasts, n, int64(requestsMax))
+	}
+	return nil
+}
+
 // ask asks one target all the time, from a moment of its own on, until ctx ends.
 func (l Load) ask(ctx context.Context, t *targets, target string, into *Log) {
 	client := l.client()

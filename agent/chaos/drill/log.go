@@ -70,9 +70,6 @@ type Health struct {
 	Running, Wanted int
 }
 
-// requestsMax bounds what is kept; a day at a thousand requests a second isn't.
-const requestsMax = 20_000_000
-
 func (l *Log) add(change func(*Log)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,9 +77,5 @@ func (l *Log) add(change func(*Log)) {
 }
 
 func (l *Log) request(r Request) {
-	l.add(func(l *Log) {
-		if len(l.Requests) < requestsMax {
-			l.Requests = append(l.Requests, r)
-		}
-	})
+	l.add(func(l *Log) { l.Requests = append(l.Requests, r) })
 }

@@ -78,3 +78,14 @@ func TestASchedulesActsKeepItsRules(t *testing.T) {
 		}
 	}
 }
+
+// What can't be remembered could not be judged.
+func TestADrillThatAsksTooMuchDoesNotBegin(t *testing.T) {
+	l := Load{Every: 10 * time.Millisecond}
+	if err := l.fits(100, time.Minute); err != nil {
+		t.Error(err)
+	}
+	if err := l.fits(100, 24*time.Hour); err == nil {
+		t.Error("864 million requests are to be remembered")
+	}
+}

@@ -72,9 +72,13 @@ func (k *keeper) write(event messaging.Event) (crashed string) {
 		now := time.Now()
 		switch e := event.(type) {
 		case messaging.Beat:
-			l.beat(now, e)
+			if k.nodes[e.NodeID] {
+				l.beat(now, e)
+			}
 		case messaging.NodeStarted:
-			l.Begun = append(l.Begun, Beat{At: now, Node: e.Node.ID})
+			if k.nodes[e.Node.ID] {
+				l.Begun = append(l.Begun, Beat{At: now, Node: e.Node.ID})
+			}
 		case messaging.ActorGaveUp:
 			if k.nodes[e.NodeID] {
 				l.GaveUp = append(l.GaveUp, GivenUp{now, e.NodeID, e.Actor, e.Reason})
@@ -86,6 +90,7 @@ func (k *keeper) write(event messaging.Event) (crashed string) {
 			if !k.nodes[e.NodeID] {
 				return
 			}
+			k.learn(e.Instance, place{e.Application, e.Index}, "")
 			l.Changes = append(l.Changes, Change{
 				At: now, Target: k.targetOf(e.Application, e.Index), Instance: e.Instance, To: string(e.To),
 				Ran: e.From == messaging.Running, Words: e.Description,

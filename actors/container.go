@@ -317,6 +317,9 @@ func (k *container) act(c *kit.Context[containerMessage]) {
 			k.destroy(c)
 		}
 	case containerEnded:
+		if k.mute && !k.followed && !k.order.bare { // destroyed unasked: what it wrote may be there
+			k.follow(c)
+		}
 		k.order.owner(containerDestroyed{})
 		if k.rested {
 			k.order.owner(containerDone{})

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
@@ -142,7 +143,7 @@ func (o *output) Receive(c *kit.Context[outputMessage], m outputMessage) error {
 	case followDue:
 		o.follow(c)
 	case followed:
-		if m.err == nil {
+		if m.err == nil || errors.Is(m.err, fs.ErrNotExist) { // of what isn't there nothing is left
 			o.parent.Tell(leafTold{outputDrained{}})
 			return nil
 		}

@@ -2,6 +2,8 @@ package model
 
 import (
 	"context"
+	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors"
@@ -108,7 +110,7 @@ func isClosed(c <-chan struct{}) bool {
 func (k *Kernel) published(id string) (line int, err error) {
 	c, err := k.find(id)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -118,7 +120,7 @@ func (k *Kernel) published(id string) (line int, err error) {
 func (k *Kernel) written(id string) (line int, grew <-chan struct{}, err error) {
 	c, err := k.find(id)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -146,6 +146,10 @@ var orders = map[string]func(s *scenario, w []string) error{
 		d, err := time.ParseDuration(w[0])
 		return errors.Join(err, s.run(d))
 	},
+	"said": func(s *scenario, w []string) error {
+		s.note("of %s %d lines were published", w[0], s.watch.lines[w[0]])
+		return nil
+	},
 	"held": func(s *scenario, _ []string) error {
 		s.note("held: %s, offered %s", s.residents(), s.offered())
 		return nil

@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/isolation"
 )
 
 var groupRemoved = Fault{
@@ -19,25 +20,30 @@ var groupRemoved = Fault{
 	Does:      "the jobs of one container are moved out of its cgroups, and those are removed, as `cgdelete` would",
 	Heals:     "the node notices, and ends the instance with the reason; its controller starts another",
 	Available: always,
-	Inject: func(ctx context.Context, n *Node, o Order) (Injection, error) {
-		status, err := n.victim(ctx, o)
-		if err != nil {
-			return Injection{}, err
-		}
-		folders, err := n.groups(slotOf(status))
+	Inject: ofOne(func(n *Node, victim isolation.Status) (string, error) {
+		folders, err := n.groups(slotOf(victim))
 		if err == nil && len(folders) == 0 {
 			err = errors.New("the container has no groups")
 		}
 		if err != nil {
-			return Injection{}, err
+			return "", err
 		}
+		removed := 0
 		for _, folder := range folders {
-			if err := dissolve(folder); err != nil {
-				return Injection{}, err
+			if failed := dissolve(folder); failed != nil {
+				err = errors.Join(err, failed)
+				continue
 			}
+			removed++
 		}
-		return Injection{Victim: victimOf(status), Note: fmt.Sprintf("%d groups", len(folders))}, nil
-	},
+		if removed == 0 {
+			return "", err
+		}
+		if err != nil { // the victim was harmed all the same
+			n.Log.Warn("not every group of a container could be removed", "container", victim.Spec.ID, "error", err)
+		}
+		return fmt.Sprintf("%d of %d groups", removed, len(folders)), nil
+	}),
 }
 
 // dissolveRounds is how often processes are moved that were born meanwhile.

@@ -1,8 +1,9 @@
 package chaos
 
 import (
-	"context"
 	"fmt"
+
+	"github.com/deacon-agent/deacon/isolation"
 )
 
 var initKilled = Fault{
@@ -10,12 +11,7 @@ var initKilled = Fault{
 	Does:      "PID 1 of one container is killed, and with it everything inside",
 	Heals:     "the instance is told as crashed; its controller starts another",
 	Available: always,
-	Inject: func(ctx context.Context, n *Node, o Order) (Injection, error) {
-		status, err := n.victim(ctx, o)
-		if err != nil {
-			return Injection{}, err
-		}
-		note := fmt.Sprintf("process %d", status.InitPID)
-		return Injection{Victim: victimOf(status), Note: note}, n.kill(status.InitPID)
-	},
+	Inject: ofOne(func(n *Node, victim isolation.Status) (string, error) {
+		return fmt.Sprintf("process %d", victim.InitPID), n.kill(victim.InitPID)
+	}),
 }

@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,17 +16,13 @@ var jobKilled = Fault{
 	Does:      "the application's first process in one container is killed",
 	Heals:     "the instance is told as crashed; its controller starts another",
 	Available: always,
-	Inject: func(ctx context.Context, n *Node, o Order) (Injection, error) {
-		status, err := n.victim(ctx, o)
+	Inject: ofOne(func(n *Node, victim isolation.Status) (string, error) {
+		pid, err := n.firstProcess(victim)
 		if err != nil {
-			return Injection{}, err
+			return "", err
 		}
-		pid, err := n.firstProcess(status)
-		if err != nil {
-			return Injection{}, err
-		}
-		return Injection{Victim: victimOf(status), Note: fmt.Sprintf("process %d", pid)}, n.kill(pid)
-	},
+		return fmt.Sprintf("process %d", pid), n.kill(pid)
+	}),
 }
 
 // firstProcess finds the first living job's process by its number inside.

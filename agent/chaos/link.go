@@ -1,11 +1,12 @@
 package chaos
 
 import (
-	"context"
 	"fmt"
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/deacon-agent/deacon/isolation"
 )
 
 var linkDeleted = Fault{
@@ -13,19 +14,15 @@ var linkDeleted = Fault{
 	Does:      "the link of one container is deleted",
 	Heals:     "the node notices, and gives it back or ends the instance with the reason",
 	Available: always,
-	Inject: func(ctx context.Context, n *Node, o Order) (Injection, error) {
-		status, err := n.victim(ctx, o)
-		if err != nil {
-			return Injection{}, err
-		}
-		name := n.Plan.Link(slotOf(status))
+	Inject: ofOne(func(n *Node, victim isolation.Status) (string, error) {
+		name := n.Plan.Link(slotOf(victim))
 		link, err := netlink.LinkByName(name)
 		if err != nil {
-			return Injection{}, fmt.Errorf("find link %s: %w", name, err)
+			return "", fmt.Errorf("find link %s: %w", name, err)
 		}
 		if err := netlink.LinkDel(link); err != nil {
-			return Injection{}, fmt.Errorf("delete link %s: %w", name, err)
+			return "", fmt.Errorf("delete link %s: %w", name, err)
 		}
-		return Injection{Victim: victimOf(status), Note: name}, nil
-	},
+		return name, nil
+	}),
 }

@@ -18,6 +18,8 @@ const (
 	injectMax, healMax = 30 * time.Second, 30 * time.Second
 	// answerLead is how long an answer has to leave before what would cut it off.
 	answerLead = 250 * time.Millisecond
+	// healAgain is the pause before what could not be healed is tried again.
+	healAgain = 5 * time.Second
 	// seenMax is how many orders are remembered, so that one that comes twice
 	// is carried out once.
 	seenMax = 4096
@@ -25,11 +27,15 @@ const (
 
 // Service is the node's side of deacon chaos.
 type Service struct {
-	node    *Node // nil: chaos is not allowed
-	id      string
+	node *Node // nil: chaos is not allowed
+	id   string
+	life context.Context // ends with Close
+	end  context.CancelFunc
+	turn sync.Mutex // of whoever injects: one after the other
+
 	mu      sync.Mutex
-	active  map[string]*active
-	answers map[string]Injected
+	active  map[string]*active // by the order's id, like all that follows
+	answers map[string]answer
 	order   []string // of answers, oldest first
 }
 
@@ -40,9 +46,17 @@ type active struct {
 	timer *time.Timer
 }
 
+// answer is what came of an order.
+type answer struct {
+	injected Injected
+	err      error
+}
+
 // NewService serves a node; one that is nil refuses everything.
 func NewService(id string, node *Node) *Service {
-	return &Service{node: node, id: id, active: map[string]*active{}, answers: map[string]Injected{}}
+	s := &Service{node: node, id: id, active: map[string]*active{}, answers: map[string]answer{}}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
 }
 
 // Answer answers one question. Its errors are *RefusedErrors.
@@ -51,7 +65,7 @@ func (s *Service) Answer(verb string, body []byte) ([]byte, error) {
 		return nil, refuse(CodeNotAllowed, "node %s doesn't allow chaos; to allow it, say chaos { allow = true } "+
 			"in its configuration and start its agent again", s.id)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), injectMax)
+	ctx, cancel := context.WithTimeout(s.life, injectMax)
 	defer cancel()
 	var answer any
 	var err error
@@ -113,47 +127,81 @@ func (s *Service) list() (Listing, error) {
 	return listing, nil
 }
 
+// inject carries out an order, unless it was carried out, or refused, before.
 func (s *Service) inject(ctx context.Context, o Order) (Injected, error) {
 	if err := o.check(); err != nil {
 		return Injected{}, refuse(CodeMalformed, "%v", err)
 	}
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.mu.Lock()
+	was, twice := s.answers[o.ID]
+	s.mu.Unlock()
+	if twice {
+		return was.injected, was.err
+	}
+	injected, err := s.carryOut(ctx, o)
+	s.remember(o.ID, answer{injected, err})
+	return injected, err
+}
+
+func (s *Service) carryOut(ctx context.Context, o Order) (Injected, error) {
 	fault, ok := Find(o.Fault)
 	if !ok {
 		return Injected{}, refuse(CodeUnknown, "there is no fault %q; deacon chaos list names them", o.Fault)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock() // one after the other
-	if was, ok := s.answers[o.ID]; ok {
-		return was, nil // the order came twice
-	}
-	if err := fault.Available(s.node); err != nil {
+	if err := s.possible(fault); err != nil {
 		return Injected{}, refuse(CodeUnavailable, "%s: %v", o.Fault, err)
 	}
-	for _, other := range s.active {
-		if other.fault == fault.Name { // healing the one would heal the other
-			return Injected{}, refuse(CodeUnavailable, "%s: it is under way already", o.Fault)
-		}
-	}
 	done, err := fault.Inject(ctx, s.node, o)
+	if errors.Is(err, errNobody) {
+		return Injected{}, refuse(CodeUnavailable, "%s: %v", o.Fault, err)
+	}
 	if err != nil {
 		s.node.Log.Warn("a fault could not be injected", "fault", o.Fault, "error", err)
 		return Injected{}, refuse(CodeFailed, "%s: %v", o.Fault, err)
 	}
 	s.node.Log.Warn("a fault was injected on order", "fault", o.Fault, "order", o.ID, "what", done.Note,
 		"instance", done.Victim.Instance)
-	answer := Injected{ID: o.ID, Note: done.Note, Victim: done.Victim}
+	injected := Injected{ID: o.ID, Note: done.Note, Victim: done.Victim}
 	lead := time.Duration(0)
+	if done.Heal != nil {
+		injected.For = Span(o.For.or(fault.For))
+	}
 	if done.Begin != nil {
 		lead = answerLead
 		time.AfterFunc(lead, func() { s.begin(o.ID, done) })
 	}
 	if done.Heal != nil {
-		answer.For = Span(o.For.or(fault.For))
-		s.active[o.ID] = &active{fault: fault.Name, heal: done.Heal,
-			timer: time.AfterFunc(lead+answer.For.Duration(), func() { s.heal(o.ID) })}
+		s.healLater(o.ID, active{fault: fault.Name, heal: done.Heal}, lead+injected.For.Duration())
 	}
-	s.remember(answer)
-	return answer, nil
+	return injected, nil
+}
+
+// possible says why a fault can't be done now.
+func (s *Service) possible(fault Fault) error {
+	if s.life.Err() != nil {
+		return errors.New("the agent is about to end")
+	}
+	if err := fault.Available(s.node); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range s.active {
+		if other.fault == fault.Name { // healing the one would heal the other
+			return errors.New("it is under way already")
+		}
+	}
+	return nil
+}
+
+// healLater has an injection end by itself.
+func (s *Service) healLater(id string, a active, after time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.timer = time.AfterFunc(after, func() { s.heal(id) })
+	s.active[id] = &a
 }
 
 // begin does what had to wait for the answer, unless it was healed before.
@@ -165,16 +213,18 @@ func (s *Service) begin(id string, done Injection) {
 	}
 }
 
-func (s *Service) remember(answer Injected) {
-	s.answers[answer.ID] = answer
-	if s.order = append(s.order, answer.ID); len(s.order) > seenMax {
+func (s *Service) remember(id string, a answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers[id] = a
+	if s.order = append(s.order, id); len(s.order) > seenMax {
 		delete(s.answers, s.order[0])
 		s.order = s.order[1:]
 	}
 }
 
 // heal takes back one injection, or all. What can't be taken back is tried
-// again by the next call.
+// again after a pause, and by the next call.
 func (s *Service) heal(id string) Healed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,6 +240,7 @@ func (s *Service) heal(id string) Healed {
 		if err := injection.heal(ctx); err != nil {
 			s.node.Log.Error("a fault could not be healed", "fault", injection.fault, "error", err)
 			healed.Errors = append(healed.Errors, injection.fault+": "+err.Error())
+			injection.timer.Reset(healAgain)
 			continue
 		}
 		delete(s.active, name)
@@ -199,11 +250,14 @@ func (s *Service) heal(id string) Healed {
 	return healed
 }
 
-// Close heals what is left.
+// Close ends what is being injected, and heals what is left.
 func (s *Service) Close() error {
+	s.end()
 	if s.node == nil {
 		return nil
 	}
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	var failed error
 	for _, text := range s.heal("").Errors {
 		failed = errors.Join(failed, errors.New("chaos: heal "+text))

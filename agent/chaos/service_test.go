@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -21,9 +22,10 @@ import (
 type kernel struct {
 	*Steps
 	destroyed int
+	fails     error
 }
 
-func (k *kernel) Containers(context.Context) ([]isolation.Spec, error) { return nil, nil }
+func (k *kernel) Containers(context.Context) ([]isolation.Spec, error) { return nil, k.fails }
 func (k *kernel) Destroy(context.Context, string) error                { k.destroyed++; return nil }
 func (k *kernel) Create(context.Context, isolation.Spec, *isolation.Job) (isolation.Status, error) {
 	return isolation.Status{}, errors.New("created")
@@ -105,7 +107,7 @@ func TestWhatCantBeDoneIsRefusedWithItsCode(t *testing.T) {
 	for want, order := range map[string]any{
 		CodeUnknown:     Order{ID: "1", Fault: "init-kiled"},
 		CodeUnavailable: Order{ID: "2", Fault: "agent-killed"}, // nobody would start it again
-		CodeFailed:      Order{ID: "3", Fault: "init-killed"},  // nobody is there
+		CodeFailed:      Order{ID: "3", Fault: "memory-pressure", Size: SizeMax},
 		CodeMalformed:   Order{Fault: "steps-slow"},
 	} {
 		if _, code := ask[Injected](t, s, VerbInject, order); code != want {
@@ -136,7 +138,15 @@ func TestAnOrderThatComesTwiceIsCarriedOutOnce(t *testing.T) {
 	if code != "" || first != again || n.Steps.delay != 0 {
 		t.Errorf("first %+v, again %+v (%s), delay %s", first, again, code, n.Steps.delay)
 	}
-	order.ID = "two"
+	order = Order{ID: "three", Fault: "init-killed"}
+	if _, code := ask[Injected](t, s, VerbInject, order); code != CodeUnavailable {
+		t.Errorf("where nobody lives: %q", code)
+	}
+	n.Kernel = &kernel{fails: errors.New("it was asked again")}
+	if _, code := ask[Injected](t, s, VerbInject, order); code != CodeUnavailable {
+		t.Errorf("an order that was refused is carried out when it comes again: %q", code)
+	}
+	order = Order{ID: "two", Fault: "steps-slow"}
 	if _, code := ask[Injected](t, s, VerbInject, order); code != CodeUnavailable {
 		t.Errorf("the same fault on top of itself: %q", code)
 	}
@@ -319,4 +329,57 @@ func TestASlowDiskIsKeptBusyUntilItIsHealed(t *testing.T) {
 	if left := written(); left != 0 {
 		t.Errorf("%d bytes are left", left)
 	}
+}
+
+// Nobody may be there any more who could ask for it.
+func TestWhatCouldNotBeHealedIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewService("n", &Node{ID: "n", State: t.TempDir(), Log: hclog.NewNullLogger()})
+		tries := 0
+		s.healLater("one", active{fault: "disk-full", heal: func(context.Context) error {
+			if tries++; tries < 3 {
+				return errors.New("busy")
+			}
+			return nil
+		}}, time.Minute)
+		time.Sleep(time.Minute + 3*healAgain)
+		if synctest.Wait(); tries != 3 || !idle(s) {
+			t.Errorf("%d tries, idle: %v", tries, idle(s))
+		}
+	})
+}
+
+func TestTheEndOfAnAgentEndsWhatIsBeingInjected(t *testing.T) {
+	s, n := newService(t)
+	n.Kernel = &stuck{asked: make(chan struct{})}
+	refused := make(chan string)
+	go func() {
+		_, code := ask[Injected](t, s, VerbInject, Order{ID: "one", Fault: "init-killed"})
+		refused <- code
+	}()
+	<-n.Kernel.(*stuck).asked
+	if audit, code := ask[Healed](t, s, VerbHeal, Healing{}); code != "" || len(audit.IDs) != 0 {
+		t.Errorf("what is being injected keeps others from being healed: %q", code)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if code := <-refused; code != CodeFailed {
+		t.Errorf("what was being injected: %q", code)
+	}
+	if _, code := ask[Injected](t, s, VerbInject, Order{ID: "two", Fault: "steps-slow"}); code != CodeUnavailable {
+		t.Errorf("after the end: %q", code)
+	}
+}
+
+// stuck is a kernel that answers when it is not waited for any more.
+type stuck struct {
+	kernel
+	asked chan struct{}
+}
+
+func (k *stuck) Containers(ctx context.Context) ([]isolation.Spec, error) {
+	close(k.asked)
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
 }

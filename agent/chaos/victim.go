@@ -46,6 +46,22 @@ func (n *Node) victim(ctx context.Context, o Order) (isolation.Status, error) {
 	return isolation.Status{}, errNobody
 }
 
+// ofOne is how a fault is injected that is done to one victim. What do returns
+// says what exactly was done; with an error nothing was.
+func ofOne(do func(n *Node, victim isolation.Status) (note string, err error)) func(context.Context, *Node, Order) (Injection, error) {
+	return func(ctx context.Context, n *Node, o Order) (Injection, error) {
+		status, err := n.victim(ctx, o)
+		if err != nil {
+			return Injection{}, err
+		}
+		note, err := do(n, status)
+		if err != nil {
+			return Injection{}, err
+		}
+		return Injection{Victim: victimOf(status), Note: note}, nil
+	}
+}
+
 func victimOf(s isolation.Status) Victim {
 	return Victim{Container: s.Spec.ID, Instance: s.Spec.Tenant}
 }

@@ -39,7 +39,7 @@ func newJudge(log *Log, s Scenario) *judge {
 // findings are everything that should not have been, the earliest first.
 func (j *judge) findings(r *run) []Finding {
 	all := append([]Finding{}, // a list even where it is empty
-		slices.Concat(j.unanswered(), j.notBack(), j.crashes(), j.silence(r), j.failedFaults(), j.gaveUp(), j.proofless(r))...)
+		slices.Concat(j.unanswered(), j.notBack(), j.crashes(), j.silence(r), j.failed(), j.gaveUp(), j.proofless(r))...)
 	slices.SortStableFunc(all, func(a, b Finding) int { return a.At.Compare(b.At) })
 	if r.cutShort {
 		all = append(all, Finding{r.ended, "the drill was ended early: nobody looked whether all was well at the end"})
@@ -189,7 +189,7 @@ func (j *judge) proofless(r *run) (all []Finding) {
 	return all
 }
 
-func (j *judge) failedFaults() (all []Finding) {
+func (j *judge) failed() (all []Finding) {
 	for _, d := range j.log.Done {
 		if d.Error != "" {
 			all = append(all, Finding{d.From, fmt.Sprintf("%s on node %s could not be done: %s", d.Fault, d.Node, d.Error)})

@@ -25,8 +25,24 @@ type Line struct {
 	mu      sync.Mutex
 	rules   rules
 	changed chan struct{} // closed at the next change of the rules
-	open    map[net.Conn]bool
-	sealed  bool // a connection was encrypted
+	open    map[*wire]bool
+	sealed  bool // a connection can't be read as messages: encrypted, or a web socket
+}
+
+// wire is one connection, the agent's end and the server's.
+type wire struct {
+	near, far net.Conn
+	over      chan struct{} // closed when it ends, whoever ends it
+	once      sync.Once
+}
+
+// end ends a connection, both ways: what is on its way is lost.
+func (w *wire) end() {
+	w.once.Do(func() {
+		close(w.over)
+		w.far.Close()
+		w.near.Close()
+	})
 }
 
 // rules are what a line does to what passes.
@@ -40,7 +56,7 @@ type rules struct {
 }
 
 // NewLine makes a line that lets everything pass.
-func NewLine() *Line { return &Line{changed: make(chan struct{}), open: map[net.Conn]bool{}} }
+func NewLine() *Line { return &Line{changed: make(chan struct{}), open: map[*wire]bool{}} }
 
 // errRefused is what a dial fails with while there is said to be no server.
 var errRefused = fmt.Errorf("chaos: %w", unix.ECONNREFUSED)
@@ -63,34 +79,43 @@ func (l *Line) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	near, inner, err := pair()
+	agents, near, err := pair()
 	if err != nil {
 		return nil, errors.Join(err, far.Close())
 	}
+	w := &wire{near: near, far: far, over: make(chan struct{})}
+	if !l.join(w) {
+		w.end()
+		return nil, errors.Join(errRefused, agents.Close())
+	}
+	go l.carry(w, near, far)
+	go l.carry(w, far, near)
+	return agents, nil
+}
+
+// join makes a connection one of the line's, unless there are none any more.
+func (l *Line) join(w *wire) bool {
 	l.mu.Lock()
-	l.open[far] = true
-	l.mu.Unlock()
-	over := make(chan struct{}) // closed by whichever way ends first
-	var once sync.Once
-	end := func() {
-		once.Do(func() {
-			close(over)
-			far.Close()
-			inner.Close()
-			l.mu.Lock()
-			delete(l.open, far)
-			l.mu.Unlock()
-		})
+	defer l.mu.Unlock()
+	if l.rules.refused {
+		return false
 	}
-	for _, ends := range [][2]net.Conn{{inner, far}, {far, inner}} {
-		queue := make(chan parcel, lineQueue)
-		go l.read(ends[0], queue, over)
-		go func() {
-			defer end()
-			l.write(ends[1], queue, over)
-		}()
-	}
-	return near, nil
+	l.open[w] = true
+	return true
+}
+
+// carry passes on what comes from one end to the other, until the connection is
+// over.
+func (l *Line) carry(w *wire, from, to net.Conn) {
+	defer func() {
+		w.end()
+		l.mu.Lock()
+		delete(l.open, w)
+		l.mu.Unlock()
+	}()
+	queue := make(chan parcel, lineQueue)
+	go l.read(from, queue, w.over)
+	l.write(to, queue, w.over)
 }
 
 // pair is a connection within the process, with the kernel's buffers.
@@ -99,14 +124,23 @@ func pair() (a, b net.Conn, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("chaos: make a line: %w", err)
 	}
-	ends := make([]net.Conn, len(fds))
-	for i, fd := range fds {
-		file := os.NewFile(uintptr(fd), "line")
-		conn, failed := net.FileConn(file)
-		err = errors.Join(err, failed, file.Close())
-		ends[i] = conn
+	a, failed := connOf(fds[0])
+	b, err = connOf(fds[1])
+	if err = errors.Join(failed, err); err != nil {
+		for _, end := range []net.Conn{a, b} {
+			if end != nil {
+				end.Close()
+			}
+		}
+		return nil, nil, fmt.Errorf("chaos: make a line: %w", err)
 	}
-	return ends[0], ends[1], err
+	return a, b, nil
+}
+
+func connOf(fd int) (net.Conn, error) {
+	file := os.NewFile(uintptr(fd), "line")
+	defer file.Close() // the connection has its own
+	return net.FileConn(file)
 }
 
 func (l *Line) now() rules {
@@ -127,8 +161,8 @@ func (l *Line) set(change func(*rules)) {
 func (l *Line) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for conn := range l.open {
-		conn.Close()
+	for w := range l.open {
+		w.end()
 	}
 }
 

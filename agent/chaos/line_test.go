@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -142,4 +143,49 @@ func TestARefusedLineHasNoConnections(t *testing.T) {
 		t.Error(err)
 	}
 	through(t, n.Line)
+}
+
+// As if the server were killed: also what a partition holds back breaks.
+func TestARefusedLineEndsAConnectionThatIsHeld(t *testing.T) {
+	n := &Node{Line: NewLine()}
+	near, far := through(t, n.Line)
+	n.Line.set(func(r *rules) { r.held = true })
+	send(t, near, 3)
+	send(t, far, 3)
+	n.onLine("", func(r *rules) { r.refused = true }, nil).Begin()
+	near.SetReadDeadline(time.Now().Add(awhile))
+	if _, err := near.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection lives on: %v", err)
+	}
+}
+
+// Whoever was about to connect when the line broke must not get through.
+func TestAConnectionThatComesAfterTheEndIsNone(t *testing.T) {
+	l := NewLine()
+	l.set(func(r *rules) { r.refused = true })
+	if l.join(&wire{}) {
+		t.Error("it is one of the line's")
+	}
+}
+
+func TestNothingIsLeftOfConnectionsThatEnded(t *testing.T) {
+	l := NewLine()
+	before := runtime.NumGoroutine()
+	for range 10 {
+		near, far := through(t, l)
+		send(t, near, 3)
+		near.Close()
+		far.Close()
+	}
+	for deadline := time.Now().Add(awhile); ; time.Sleep(time.Millisecond) {
+		l.mu.Lock()
+		open := len(l.open)
+		l.mu.Unlock()
+		if open == 0 && runtime.NumGoroutine() <= before {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections, %d goroutines and %d before", open, runtime.NumGoroutine(), before)
+		}
+	}
 }

@@ -107,7 +107,7 @@ var soleImporters = map[string][]string{
 // testImporters may, in their tests, import what their package may not.
 var testImporters = map[string][]string{
 	"github.com/nats-io/nats.go":     {"cmd/deacon"},
-	"github.com/nats-io/nats-server": {"cmd/deacon", "messaging/bus", "testsuite/e2e"},
+	"github.com/nats-io/nats-server": {"agent/chaos", "cmd/deacon", "messaging/bus", "testsuite/e2e"},
 	"github.com/vishvananda/netlink": {"testsuite/e2e"},
 }
 

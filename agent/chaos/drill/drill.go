@@ -166,25 +166,37 @@ func (r *run) unsteady(v view) string {
 	case v.running == 0:
 		return "no instance runs that could be asked; start one, or put an application block into the scenario"
 	}
-	client := r.Scenario.Load.client()
-	var asking sync.WaitGroup
-	var mu sync.Mutex
 	var silent []string
-	for _, t := range r.keeper.targets.names() {
-		asking.Go(func() {
-			if err := r.Scenario.Load.once(client, r.keeper.targets.url(t)); err != "" {
-				mu.Lock()
-				silent = append(silent, t+" ("+err+")")
-				mu.Unlock()
-			}
-		})
+	for _, request := range r.probe() {
+		if request.Error != "" {
+			silent = append(silent, request.Target+" ("+request.Error+")")
+		}
 	}
-	asking.Wait()
 	if len(silent) > 0 {
 		slices.Sort(silent)
 		return "these don't answer: " + shortList(silent)
 	}
 	return ""
+}
+
+// probe asks every target once. Its requests count as the load's do once that
+// has begun: a drill may be over before the load asks again who just came back.
+func (r *run) probe() []Request {
+	client, targets := r.Scenario.Load.client(), r.keeper.targets.names()
+	requests := make([]Request, len(targets))
+	var asking sync.WaitGroup
+	for i, t := range targets {
+		asking.Go(func() {
+			from := time.Now()
+			err := r.Scenario.Load.once(client, r.keeper.targets.url(t))
+			requests[i] = Request{Target: t, From: from, To: time.Now(), Error: err}
+			if !r.began.IsZero() {
+				r.log.request(requests[i])
+			}
+		})
+	}
+	asking.Wait()
+	return requests
 }
 
 // listMax is how much of a list people are shown in a sentence.

@@ -5,8 +5,6 @@ import (
 	"net/http/httptest"
 	"testing"
 	"time"
-
-	"github.com/deacon-agent/deacon/agent/chaos"
 )
 
 // A node that starts the last victim again right before the drill ends was once
@@ -22,7 +20,7 @@ func TestWhoAnswersTheLastQuestionIsBack(t *testing.T) {
 	began := time.Now().Add(-20 * time.Second)
 	s := Scenario{Duration: 25 * time.Second, Recovery: 45 * time.Second, Load: Load{Timeout: 10 * time.Second}}
 	log := &Log{Exits: map[string]int{}, Done: []Done{{
-		Fault: chaos.StateFlipped, Node: "n", Target: "hello/0", Instance: "i", From: began, To: began.Add(time.Second),
+		Fault: "state-flipped", Node: "n", Target: "hello/0", Instance: "i", From: began, To: began.Add(time.Second),
 	}}}
 	r := &run{
 		Drill: &Drill{Scenario: s, Nodes: []string{"n"}}, log: log, began: began,

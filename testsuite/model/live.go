@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -96,8 +97,8 @@ func (k *Kernel) Spawn(ctx context.Context, id string, job isolation.Job) error 
 func (k *Kernel) start(c *container, job isolation.Job) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if c.used[job.Number] && c.alive && k.Strict {
-		k.violate("job %d of %s is started a second time", job.Number, c.spec.ID)
+	if j := cmp.Or(c.jobs[job.Number], c.forgotten[job.Number]); j != nil && !slices.Equal(j.argv, job.Argv) && k.Strict {
+		k.violate("the number of job %d of %s is given to another: %q after %q", job.Number, c.spec.ID, job.Argv, j.argv)
 	}
 	if c.used[job.Number] || !c.alive {
 		return fmt.Errorf("job %d can't be started", job.Number)

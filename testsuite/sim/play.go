@@ -14,7 +14,7 @@ import (
 // Bounds of the second phase.
 const (
 	look      = 15 * time.Second // between two looks whether all is well
-	looks     = 60               // until it must be
+	looks     = 20               // until it must be: twice what the slowest history was seen to take
 	answerMax = time.Minute      // for a request that no job holds up
 	turnsMax  = 200_000          // in a whole history: beyond that nobody ever comes to rest
 )
@@ -26,6 +26,7 @@ type result struct {
 	turns   int
 	created int
 	virtual time.Duration
+	slowest time.Duration // of the stages of the second phase
 }
 
 // depth of a trace.
@@ -62,7 +63,7 @@ func play(p plan, d depth) result {
 		w.end()
 	}
 	w.loom.kill()
-	return result{w.broken, trace, w.turns, w.kernel.Created(), w.clock.Now().Sub(dawn)}
+	return result{w.broken, trace, w.turns, w.kernel.Created(), w.clock.Now().Sub(dawn), w.slowest}
 }
 
 // rest is the second phase: nothing fails any more, so everything comes true,
@@ -99,12 +100,13 @@ func (w *world) heal() {
 // until acts and looks until there is nothing to wait for, within bounds.
 func (w *world) until(what string, act func(), wait func() string) bool {
 	reason := ""
-	for range looks {
+	for n := range looks {
 		act()
 		if !w.pass(look) {
 			return false
 		}
 		if reason = wait(); reason == "" {
+			w.slowest = max(w.slowest, time.Duration(n+1)*look)
 			return true
 		}
 	}

@@ -57,7 +57,7 @@ func (c *clients) first(job named) bool {
 
 // holds says that nothing has happened yet that may end it.
 func (c *clients) holds(id string, p *promise) bool {
-	return !p.doomed && !c.w.store.leaving && !c.w.watch.uncared[id] && c.w.clock.Now().Sub(p.seen) < p.grace
+	return !p.doomed && !c.w.store.leaving && !c.w.watch.excused(id) && c.w.clock.Now().Sub(p.seen) < p.grace
 }
 
 // destroyed says what is wrong with a container's end.
@@ -117,7 +117,7 @@ func (c *clients) created(at time.Time, m messaging.CreateContainer, answer mess
 	}
 	c.kept[found[0].Spec.ID] = &promise{
 		handle: done.Handle, grace: *m.Grace, seen: c.w.clock.Now(), jobs: map[uint32]string{},
-		doomed: !c.unwanted[done.Handle].Before(at), // by somebody who didn't wait for it
+		doomed: c.w.store.leaving || !c.unwanted[done.Handle].Before(at), // by somebody who didn't wait for it
 	}
 	return ""
 }
@@ -177,7 +177,7 @@ func (c *clients) denied(a *asked, m messaging.Failed, r model.Resident, p *prom
 // misread is what a link has wrong.
 func (c *clients) misread(a *asked, m messaging.JobLinked, r model.Resident, p *promise) string {
 	link, is := a.command.(messaging.LinkJob)
-	if !is || c.w.watch.uncared[r.Spec.ID] { // who watched the job was given up
+	if !is || c.w.watch.excused(r.Spec.ID) { // who watched the job was given up
 		return ""
 	}
 	job, there := r.Jobs[link.Job]

@@ -67,13 +67,13 @@ func TestSeeds(t *testing.T) {
 	for _, rate := range rates() {
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {
 			begun := time.Now()
-			turns, failed := seeds(rate, from)
-			t.Logf("commit %s: %d seeds from %d at rate %g: %d failed; %.0f turns each, %.0f seeds a second",
-				commit()[:12], *countFlag, from, rate, len(failed), float64(turns)/float64(*countFlag),
-				float64(*countFlag)/time.Since(begun).Seconds())
-			for i, seed := range failed {
+			r := seeds(rate, from)
+			t.Logf("commit %s: %d seeds from %d at rate %g: %d failed; %.0f turns each, at most %d; "+
+				"all came to rest by %s; %.0f seeds a second", commit()[:12], *countFlag, from, rate, len(r.failed),
+				float64(r.turns)/float64(*countFlag), r.most, r.slowest, float64(*countFlag)/time.Since(begun).Seconds())
+			for i, seed := range r.failed {
 				if i == 3 {
-					t.Errorf("and %d more: %d", len(failed)-i, failed[i:])
+					t.Errorf("and %d more: %d", len(r.failed)-i, r.failed[i:])
 					break
 				}
 				complain(t, newPlan(seed, rate))
@@ -82,9 +82,25 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// harvest is what came of many histories.
+type harvest struct {
+	turns   int
+	most    int           // turns of one
+	slowest time.Duration // stage of the second phase
+	failed  []uint64
+}
+
+func (h *harvest) add(seed uint64, r result) {
+	h.turns += r.turns
+	h.most, h.slowest = max(h.most, r.turns), max(h.slowest, r.slowest)
+	if r.wrong != "" {
+		h.failed = append(h.failed, seed)
+	}
+}
+
 // seeds plays them on all processors.
-func seeds(rate float64, from uint64) (turns uint64, failed []uint64) {
-	var next, all atomic.Uint64
+func seeds(rate float64, from uint64) (all harvest) {
+	var next atomic.Uint64
 	var mu sync.Mutex
 	var workers sync.WaitGroup
 	next.Store(from)
@@ -92,18 +108,15 @@ func seeds(rate float64, from uint64) (turns uint64, failed []uint64) {
 		workers.Go(func() {
 			for seed := next.Add(1) - 1; seed < from+*countFlag; seed = next.Add(1) - 1 {
 				r := play(newPlan(seed, rate), noTrace)
-				all.Add(uint64(r.turns))
-				if r.wrong != "" {
-					mu.Lock()
-					failed = append(failed, seed)
-					mu.Unlock()
-				}
+				mu.Lock()
+				all.add(seed, r)
+				mu.Unlock()
 			}
 		})
 	}
 	workers.Wait()
-	slices.Sort(failed)
-	return all.Load(), failed
+	slices.Sort(all.failed)
+	return all
 }
 
 // traceMax is how many lines of a trace are shown unless all are asked for.
@@ -167,7 +180,8 @@ func TestSeedsReachEverything(t *testing.T) {
 	for _, want := range []string{
 		"fails at", "refused by chance", "takes 1h", "denied by chance", "fetch fails", "write fails", "lost: ",
 		"the agent is killed", "the agent detaches", "everything is gone", "out of time", "the agent gives up", "gave up: ",
-		"init of c", "the job of c", "is out of memory", "the wire is away", "the clock is",
+		"the machine is restarted", "is BORN after the restart", "is RUNNING after the restart",
+		"publishing a line fails", "init of c", "the job of c", "is out of memory", "the wire is away", "the clock is",
 		"BORN -> STARTING", "STARTING -> RUNNING", "RUNNING -> STOPPING", "STOPPING -> STOPPED", "BORN -> CRASHED",
 		"STARTING -> CRASHED", "RUNNING -> CRASHED", "BORN -> STOPPED", "exited: 7 ", "exited: -1 ", "exited: 255 ", "out of memory\"",
 		"route to ", "no route to ", "AsksForgotten", "NodeStopped",

@@ -41,6 +41,22 @@ type watch struct {
 	// uncared are containers that nobody was to look after, and instances whose
 	// end nobody can be told of: an actor was given up, a record got lost.
 	uncared map[string]bool
+	deaf    bool // it missed who was given up
+}
+
+// missed is told which message is lost with an actor: it may have been an event.
+func (o *watch) missed(message string) {
+	switch message {
+	case "event(ActorGaveUp)":
+		o.deaf = true
+	case "event(RouteUnregistered)": // routers forget it in time
+		clear(o.routes)
+	}
+}
+
+// excused says that somebody was given up on the way to one of these, or may have been.
+func (o *watch) excused(names ...string) bool {
+	return o.deaf || slices.ContainsFunc(names, func(name string) bool { return o.uncared[name] })
 }
 
 // sight is what was told of an instance in the life of this agent.
@@ -213,7 +229,7 @@ func (o *watch) exited(e messaging.InstanceExited) {
 			o.w.violate("%s", told)
 		}
 	case "unknown": // it is known, unless nobody could ask
-		if !o.uncared[e.Instance] && !o.uncared[look.Spec.ID] {
+		if !o.excused(e.Instance, look.Spec.ID) {
 			o.w.violate("%s", told)
 		}
 	}
@@ -241,7 +257,7 @@ func (o *watch) destroyed(r model.Resident) { o.dead[r.Spec.ID] = o.w.clock.Now(
 // that nobody takes are let go after their time, and at once by a node that leaves.
 func (o *watch) released(r model.Resident) {
 	id := r.Spec.ID
-	excused := o.uncared[id] || o.uncared[r.Spec.Tenant] || !o.told[r.Spec.Tenant] || o.w.store.leaving ||
+	excused := o.excused(id, r.Spec.Tenant) || !o.told[r.Spec.Tenant] || o.w.store.leaving ||
 		o.w.clock.Now().Sub(o.dead[id]) >= o.w.settings.DrainMax
 	if heard := o.lines[id]; heard < r.Said && !excused {
 		o.w.violate("%s of %s is gone, and of its %d lines only %d were published", id, r.Spec.Tenant, r.Said, heard)
@@ -254,7 +270,7 @@ func (o *watch) released(r model.Resident) {
 func (o *watch) unended() string {
 	for _, instance := range slices.Sorted(mapKeys(o.told)) {
 		_, there := o.w.store.Get(instance)
-		if !there && o.ends[instance] == "" && !o.w.store.ordered[instance] && !o.uncared[instance] {
+		if !there && o.ends[instance] == "" && !o.w.store.ordered[instance] && !o.excused(instance) {
 			return instance
 		}
 	}

@@ -28,6 +28,7 @@ type world struct {
 	trace      *[]string
 	everything bool // the trace has every turn
 	broken     string
+	slowest    time.Duration // of the stages of the second phase
 }
 
 // errByChance is what calls fail with that the seed has fail.
@@ -80,6 +81,7 @@ func (w *world) fail(t kit.Turn) {
 	}
 	if t.Message != "Down" && strikes(w.plan.kinds, t.Kind) && w.chance(actorPanics, w.luck) {
 		w.note("fault: %s fails at %s", t.Path, t.Message)
+		w.watch.missed(t.Message)
 		panic(errByChance)
 	}
 }

@@ -37,8 +37,10 @@ type Fault struct {
 	Silences bool
 	// Available says why it can't be done to this node.
 	Available func(n *Node) error
-	Inject    func(ctx context.Context, n *Node, o Order) (Injection, error)
+	Inject    injector
 }
+
+type injector func(ctx context.Context, n *Node, o Order) (Injection, error)
 
 // Injection is a fault that was done.
 type Injection struct {
@@ -83,7 +85,7 @@ type Order struct {
 	Instance string  `json:"instance,omitempty"` // the victim; empty: drawn
 	Rate     float64 `json:"rate,omitempty"`     // how much of what passes is hit
 	Delay    Span    `json:"delay,omitzero"`
-	Size     int64   `json:"size,omitempty"` // bytes
+	Size     int64   `json:"size,omitempty"` // bytes, or seconds that a clock jumps
 }
 
 // Bounds of an order.
@@ -105,7 +107,7 @@ func (o Order) check() error {
 	case o.Rate < 0 || o.Rate > 1:
 		return fmt.Errorf("\"rate\" is %g; it is from 0 to 1", o.Rate)
 	case o.Size < 0 || o.Size > SizeMax:
-		return fmt.Errorf("\"size\" is %d; it is from 0 to %d bytes", o.Size, int64(SizeMax))
+		return fmt.Errorf("\"size\" is %d; it is from 0 to %d", o.Size, int64(SizeMax))
 	}
 	return nil
 }
@@ -149,8 +151,8 @@ func whereSupervised(n *Node) error {
 	return nil
 }
 
-// All are the faults, in the order in which people are shown them. Agent and
-// Outside say what else there is, done by who runs deacon chaos.
+// All are the faults that a node does to itself, in the order in which people
+// are shown them. AgentStopped is the one that is done from outside.
 func All() []Fault {
 	return []Fault{
 		actorPanics, stepsFail, stepsSlow, initKilled, jobKilled, agentKilled,

@@ -74,7 +74,7 @@ func rateOr(rate float64) float64 {
 
 func legible(n *Node) error {
 	if n.Line.isSealed() {
-		return errors.New("the connection to NATS is encrypted or a web socket, so that messages can't be told apart on their way")
+		return errors.New("the connection to NATS is encrypted or a web socket: messages can't be told apart on their way")
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,7 +55,7 @@ func (n *Node) damage(ctx context.Context, o Order, change func([]byte) []byte) 
 	}
 	body = change(body)
 	begin := func() {
-		if err := os.WriteFile(name, body, 0o600); err != nil {
+		if err := overwrite(name, body); err != nil {
 			n.Log.Error("a record could not be damaged", "file", name, "error", err)
 			return
 		}
@@ -62,4 +63,15 @@ func (n *Node) damage(ctx context.Context, o Order, change func([]byte) []byte) 
 	}
 	note := filepath.Join("containers", status.Spec.ID, specFile)
 	return Injection{Victim: victimOf(status), Note: note, Begin: begin}, nil
+}
+
+// overwrite changes a file that is there; one whose container is gone by now
+// must not come back.
+func overwrite(name string, body []byte) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(body)
+	return errors.Join(err, file.Close())
 }

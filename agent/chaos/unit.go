@@ -12,6 +12,7 @@ import (
 type unitReader struct {
 	r      *bufio.Reader
 	opaque bool // encrypted, or another protocol: bytes as they come
+	midway bool // in a line that is longer than any line of a message
 }
 
 // payloadMax is far above what servers allow; more is no message.
@@ -35,8 +36,8 @@ func (u *unitReader) next() (unit []byte, message bool, err error) {
 	}
 	line, err := u.r.ReadSlice('\n')
 	unit = bytes.Clone(line)
-	if err != nil { // longer than any line of a message is
-		if err == bufio.ErrBufferFull {
+	if was := u.midway; was || err != nil {
+		if u.midway = err == bufio.ErrBufferFull; u.midway {
 			err = nil
 		}
 		return unit, false, err

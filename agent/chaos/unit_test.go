@@ -50,11 +50,12 @@ func TestMessagesAreCutWhereTheyEnd(t *testing.T) {
 
 func TestWhatCantBeReadPassesAsItIs(t *testing.T) {
 	for name, stream := range map[string]string{
-		"TLS":               "INFO {}\r\n\x16\x03\x01\x00\x05hello\nMSG a 1 5\r\n",
-		"a web socket":      "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n\x81\x05MSG a 1 99\r\n",
-		"broken off":        "MSG a 1 99\r\nhalf",
-		"a line too long":   "INFO " + strings.Repeat("x", 3*lineBuffer) + "\r\nPING\r\n",
-		"a size that isn't": "MSG a 1 -5\r\nMSG a 1 99999999999\r\nMSG a 1 x\r\n",
+		"TLS":             "INFO {}\r\n\x16\x03\x01\x00\x05hello\nMSG a 1 5\r\n",
+		"a web socket":    "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n\x81\x05MSG a 1 99\r\n",
+		"broken off":      "MSG a 1 99\r\nhalf",
+		"a line too long": "INFO " + strings.Repeat("x", 3*lineBuffer) + "\r\nPING\r\n",
+		"what looks like a message in a line too long": strings.Repeat("x", lineBuffer) + "MSG a 1 4\r\nPING\r\n",
+		"a size that isn't":                            "MSG a 1 -5\r\nMSG a 1 99999999999\r\nMSG a 1 x\r\n",
 	} {
 		got, messages, _ := units(t, strings.NewReader(stream))
 		if strings.Join(got, "") != stream || messages != 0 {

@@ -48,7 +48,7 @@ func (n *Node) victim(ctx context.Context, o Order) (isolation.Status, error) {
 
 // ofOne is how a fault is injected that is done to one victim. What do returns
 // says what exactly was done; with an error nothing was.
-func ofOne(do func(n *Node, victim isolation.Status) (note string, err error)) func(context.Context, *Node, Order) (Injection, error) {
+func ofOne(do func(n *Node, victim isolation.Status) (note string, err error)) injector {
 	return func(ctx context.Context, n *Node, o Order) (Injection, error) {
 		status, err := n.victim(ctx, o)
 		if err != nil {

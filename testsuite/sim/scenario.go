@@ -109,6 +109,11 @@ var errOrder = errors.New("no such order")
 // orders are what a script can have done, by their first word.
 var orders = map[string]func(s *scenario, w []string) error{
 	"agent": (*scenario).agent,
+	"machine": func(s *scenario, w []string) error { // what ran is to be started, or reported
+		s.plan.report = w[0] == "reports"
+		s.reboot(len(s.store.changes), 20*time.Second)
+		return s.run(0)
+	},
 	"start": func(s *scenario, w []string) error { return s.start(w) },
 	"stop": func(s *scenario, w []string) error {
 		s.controller.stop(messaging.Filter{Application: w[0]})

@@ -60,28 +60,25 @@ func (a *Audit) compare(n *Node, specs []isolation.Spec) error {
 		s := slot.Slot{Number: spec.Slot, Epoch: spec.Epoch}
 		groups[n.Plan.Cgroup(s)], links[n.Plan.Link(s)] = true, true
 	}
-	seen := map[string]bool{}
-	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-		found, err := filepath.Glob(pattern + n.Plan.Group() + "/s*")
-		if err != nil {
-			return err
-		}
-		for _, folder := range found {
-			seen[filepath.Base(folder)] = true
-		}
+	trees, err := n.trees()
+	if err != nil {
+		return err
 	}
-	a.Groups = a.against(groups, seen, "cgroup")
+	if err := a.lookIn(trees, groups); err != nil {
+		return err
+	}
 	interfaces, err := os.ReadDir("/proc/sys/net/ipv4/conf") // of this network namespace, whatever /sys shows
 	if err != nil {
 		return err
 	}
-	seen = map[string]bool{}
+	seen := map[string]bool{}
 	for _, link := range interfaces {
 		if strings.HasPrefix(link.Name(), n.Plan.LinkPrefix()) {
 			seen[link.Name()] = true
 		}
 	}
-	a.Links = a.against(links, seen, "link")
+	a.Links = len(seen)
+	a.against(links, seen, "link %s")
 	trash, err := os.ReadDir(filepath.Join(n.State, "trash"))
 	if !os.IsNotExist(err) && err != nil {
 		return err
@@ -91,19 +88,37 @@ func (a *Audit) compare(n *Node, specs []isolation.Spec) error {
 	return nil
 }
 
-func (a *Audit) against(wanted, seen map[string]bool, kind string) int {
-	for name := range seen {
-		if _, ours := slot.Parse(name); kind == "cgroup" && !ours {
-			continue
+// lookIn finds the groups in each hierarchy: a container has one in all.
+func (a *Audit) lookIn(trees []string, wanted map[string]bool) error {
+	all := map[string]bool{}
+	for _, tree := range trees {
+		folders, err := os.ReadDir(tree)
+		if err != nil {
+			return err
 		}
+		seen := map[string]bool{}
+		for _, folder := range folders {
+			if _, ours := slot.Parse(folder.Name()); ours && folder.IsDir() {
+				seen[folder.Name()], all[folder.Name()] = true, true
+			}
+		}
+		a.against(wanted, seen, "cgroup "+filepath.Join(filepath.Base(filepath.Dir(tree)), "%s"))
+	}
+	a.Groups = len(all)
+	return nil
+}
+
+// against notes what is there and wanted by nobody, and what is wanted and not
+// there; what says of a name what it is.
+func (a *Audit) against(wanted, seen map[string]bool, what string) {
+	for name := range seen {
 		if !wanted[name] {
-			a.Odd = append(a.Odd, fmt.Sprintf("%s %s belongs to no container", kind, name))
+			a.Odd = append(a.Odd, fmt.Sprintf(what, name)+" belongs to no container")
 		}
 	}
 	for name := range wanted {
 		if !seen[name] {
-			a.Odd = append(a.Odd, fmt.Sprintf("%s %s is missing", kind, name))
+			a.Odd = append(a.Odd, fmt.Sprintf(what, name)+" is missing")
 		}
 	}
-	return len(seen)
 }

@@ -91,24 +91,39 @@ func (n *Node) kill(pid int) error {
 	return nil
 }
 
-// groups are the folders of a container in every hierarchy, each once.
+// groups are the folders of a container in every hierarchy.
 func (n *Node) groups(s slot.Slot) (folders []string, err error) {
-	name := filepath.Join(n.Plan.Group(), n.Plan.Cgroup(s))
-	for _, pattern := range []string{"/sys/fs/cgroup/" + name, "/sys/fs/cgroup/*/" + name} {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			return nil, err
-		}
-		for _, folder := range found {
-			if folder, err = filepath.EvalSymlinks(folder); err != nil { // cpu is a link to cpu,cpuacct
-				return nil, err
-			}
-			if !slices.Contains(folders, folder) {
-				folders = append(folders, folder)
-			}
+	trees, err := n.trees()
+	if err != nil {
+		return nil, err
+	}
+	for _, tree := range trees {
+		folder := filepath.Join(tree, n.Plan.Cgroup(s))
+		if _, err := os.Stat(folder); err == nil {
+			folders = append(folders, folder)
 		}
 	}
 	return folders, nil
+}
+
+// trees are the node's own folders in every hierarchy that it has some in, each
+// once.
+func (n *Node) trees() (trees []string, err error) {
+	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+		found, err := filepath.Glob(pattern + n.Plan.Group())
+		if err != nil {
+			return nil, err
+		}
+		for _, tree := range found {
+			if tree, err = filepath.EvalSymlinks(tree); err != nil { // cpu is a link to cpu,cpuacct
+				return nil, err
+			}
+			if !slices.Contains(trees, tree) {
+				trees = append(trees, tree)
+			}
+		}
+	}
+	return trees, nil
 }
 
 // members are the processes of a group.

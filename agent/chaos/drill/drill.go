@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,8 +71,21 @@ func (d *Drill) Run(ctx context.Context) (Report, error) {
 	stopLooking()
 	work.Wait()
 	// Also after Ctrl-C: what was begun is taken back.
-	return r.report(), errors.Join(err, r.takeBack())
+	if left := r.takeBack(); left != nil {
+		err = errors.Join(err, &LeftError{left})
+	}
+	return r.report(), err
 }
+
+// LeftError says that applications which the drill brought are still there.
+type LeftError struct{ Reason error }
+
+func (e *LeftError) Error() string {
+	return "drill: its own applications could not be stopped: " + e.Reason.Error()
+}
+
+// Unwrap is why.
+func (e *LeftError) Unwrap() error { return e.Reason }
 
 // see keeps the newest view for whoever waits for one.
 func (r *run) see(v view) {
@@ -308,7 +322,7 @@ func (r *run) takeBack() error {
 			return nil
 		}
 		if wait(ctx, lookEvery); ctx.Err() != nil {
-			return errors.Join(errors.New("drill: its own applications could not be stopped; deacon ps shows them"), err)
+			return cmp.Or(err, errors.New("they are told to stop, and don't"))
 		}
 	}
 }

@@ -55,6 +55,7 @@ type Box struct {
 
 	launching sync.Mutex
 	launcher  *launcher.Launcher
+	closed    bool // no launcher is started any more
 
 	turns turns
 
@@ -190,10 +191,13 @@ func (b *Box) openLauncher(*isolation.Undo) error {
 }
 
 // ensureLauncher returns the living launcher and starts another where it died:
-// nothing depends on its life but the clone under way.
+// nothing depends on its life.
 func (b *Box) ensureLauncher() (*launcher.Launcher, error) {
 	b.launching.Lock()
 	defer b.launching.Unlock()
+	if b.closed {
+		return nil, launcher.ErrDied
+	}
 	if b.launcher != nil {
 		select {
 		case <-b.launcher.Done():
@@ -261,11 +265,19 @@ func (b *Box) Close() error {
 	for _, id := range ids {
 		b.let(id)
 	}
-	err := errors.Join(b.spares.end(), b.launcher.Close(), b.dev.Close())
+	err := errors.Join(b.spares.end(), b.closeLauncher(), b.dev.Close())
 	if b.workshop != nil {
 		err = errors.Join(err, b.workshop.Close())
 	}
 	return errors.Join(err, b.disk.Close(), b.network.Close())
+}
+
+// closeLauncher ends the last one: who is still being made gets no other.
+func (b *Box) closeLauncher() error {
+	b.launching.Lock()
+	defer b.launching.Unlock()
+	b.closed = true
+	return b.launcher.Close()
 }
 
 // Remove takes away what the node has in the kernel beyond its containers,

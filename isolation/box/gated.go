@@ -2,6 +2,7 @@ package box
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -21,8 +22,19 @@ type gated struct {
 	userns *os.File
 }
 
-// clone makes a PID 1 for the slot, in the group where that is given (v2).
-func (b *Box) clone(ctx context.Context, number uint32, group *os.File) (_ gated, err error) {
+// clone makes a PID 1 for the slot, in the group where that is given (v2). Nothing
+// depends on the launcher's life: where one dies, the next is asked, once.
+func (b *Box) clone(ctx context.Context, number uint32, group *os.File) (gated, error) {
+	g, err := b.cloneBy(ctx, number, group)
+	if errors.Is(err, launcher.ErrDied) {
+		return b.cloneBy(ctx, number, group)
+	}
+	return g, err
+}
+
+// cloneBy asks the launcher that there is. What a dying one may have cloned finds
+// its gate closed.
+func (b *Box) cloneBy(ctx context.Context, number uint32, group *os.File) (_ gated, err error) {
 	g := gated{slot: number}
 	defer func() {
 		if err != nil {

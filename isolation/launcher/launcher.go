@@ -169,6 +169,7 @@ func (l *Launcher) Clone(ctx context.Context, r Request) (Born, error) {
 	err := l.conn.Send(message.Encode(), files...)
 	l.sending.Unlock()
 	if err != nil {
+		l.Close() // it is on its way out, and Done says so before anybody asks for another
 		return Born{}, fmt.Errorf("%w: %w", ErrDied, err)
 	}
 	select {

@@ -332,7 +332,7 @@ func (h *handle) info(s isolation.Stats) messaging.ContainerInfo {
 			InRate: math.MaxUint32, InBurst: math.MaxUint32, OutRate: math.MaxUint32, OutBurst: math.MaxUint32,
 		},
 	}
-	if b := s.Limits.Bandwidth; b.Rate > 0 {
+	if b := s.Bandwidth; b.Rate > 0 {
 		info.Bandwidth = messaging.Bandwidth{InRate: b.Rate, InBurst: b.Burst, OutRate: b.Rate, OutBurst: b.Burst}
 	}
 	return info

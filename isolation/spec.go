@@ -240,8 +240,7 @@ type Stats struct {
 	CPU                  time.Duration // the jobs', in all
 	CPUUser, CPUSystem   uint64        // ticks of 1/100 s
 	DiskBytes, DiskFiles uint64
-	// Limits are as the kernel has them, which may have rounded.
-	Limits Limits
+	Bandwidth            Bandwidth // that it is limited to
 }
 
 // Timing is one step's share of an operation.

@@ -2,16 +2,14 @@ package cgroup
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
 
 func readText(dir, file string) (string, error) {
-	content, err := os.ReadFile(filepath.Join(dir, file))
+	content, err := read(dir, file)
 	if err != nil {
-		return "", fmt.Errorf("cgroup: %w", err)
+		return "", err
 	}
 	return strings.TrimSpace(string(content)), nil
 }
@@ -31,9 +29,9 @@ func readNumber(dir, file string) (int64, error) {
 
 // readFields reads a file of "name number" lines.
 func readFields(dir, file string) (map[string]int64, error) {
-	content, err := os.ReadFile(filepath.Join(dir, file))
+	content, err := read(dir, file)
 	if err != nil {
-		return nil, fmt.Errorf("cgroup: %w", err)
+		return nil, err
 	}
 	fields := map[string]int64{}
 	for line := range strings.Lines(string(content)) {
@@ -46,9 +44,9 @@ func readFields(dir, file string) (map[string]int64, error) {
 }
 
 func readProcesses(dir string) ([]int, error) {
-	content, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	content, err := read(dir, "cgroup.procs")
 	if err != nil {
-		return nil, fmt.Errorf("cgroup: %w", err)
+		return nil, err
 	}
 	var pids []int
 	for field := range strings.FieldsSeq(string(content)) {

@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,6 +23,20 @@ func open(dir, file string, flags int) (*os.File, error) {
 		return nil, fmt.Errorf("cgroup: %w", &fs.PathError{Op: "open", Path: path, Err: err})
 	}
 	return os.NewFile(uintptr(fd), path), nil
+}
+
+// read reads a file of a group whole.
+func read(dir, file string) ([]byte, error) {
+	f, err := open(dir, file, unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	return content, nil
 }
 
 // write writes a value whole, as the kernel wants it.

@@ -393,10 +393,12 @@ func counters(w *world) {
 	id := made.Spec.ID
 	_, err := w.k.Usage(w.ctx(), id)
 	w.ok("usage", err)
+	rate := isolation.Bandwidth{Rate: 1 << 20, Burst: 1 << 16}
+	w.ok("shape", w.k.Shape(w.ctx(), id, rate))
 	stats, err := w.k.Stats(w.ctx(), id)
 	w.ok("stats", err)
-	if stats.Limits.CPUShares != made.Spec.Limits.CPUShares {
-		w.t.Errorf("limits are %+v, want %+v", stats.Limits, made.Spec.Limits)
+	if stats.Bandwidth != rate {
+		w.t.Errorf("bandwidth is %+v, want %+v", stats.Bandwidth, rate)
 	}
 	_, err = w.k.Stats(w.ctx(), w.Spec(2).ID)
 	w.is("stats of none", err, isolation.ErrUnknown)

@@ -223,14 +223,8 @@ func TestAWholeAgentKilledAtAnyStepLosesAndLeavesNothing(t *testing.T) {
 			l.kill(a, fmt.Sprintf("app%d-%d", i, j), target, r)
 		}
 	}
-	var text strings.Builder
-	sum := row{op: "all"}
-	for _, r := range rows {
-		fmt.Fprintln(&text, r)
-		sum.kills, sum.residue, sum.lost = sum.kills+r.kills, sum.residue+r.residue, sum.lost+r.lost
-	}
-	t.Logf("seed %d, %s\n%-16s %-10s %6s %6s %8s %5s\n%s%s", seed, time.Since(begun).Round(time.Millisecond),
-		"operation", "killed", "steps", "kills", "residue", "lost", text.String(), &sum)
+	text, _ := table(rows)
+	t.Logf("seed %d, %s\n%s", seed, time.Since(begun).Round(time.Millisecond), text)
 }
 
 // chosenTargets are as many steps as wanted, drawn, or all of them.

@@ -34,8 +34,10 @@ var changing = map[uint64]string{
 	unix.SYS_FCHOWN: "fchown", unix.SYS_FCHOWNAT: "fchownat", unix.SYS_FCHMOD: "fchmod", unix.SYS_FCHMODAT: "fchmodat",
 	unix.SYS_SETNS: "setns", unix.SYS_UNSHARE: "unshare",
 	unix.SYS_SETHOSTNAME: "sethostname", unix.SYS_PRLIMIT64: "prlimit64",
-	unix.SYS_FSETXATTR: "fsetxattr", unix.SYS_FLOCK: "flock", unix.SYS_SENDFILE: "sendfile",
-	unix.SYS_COPY_FILE_RANGE: "copy_file_range", unix.SYS_CLOSE_RANGE: "close_range",
+	unix.SYS_FSETXATTR: "fsetxattr", unix.SYS_LSETXATTR: "lsetxattr", unix.SYS_SETXATTR: "setxattr",
+	unix.SYS_FCHMODAT2: "fchmodat2", unix.SYS_UTIMENSAT: "utimensat", unix.SYS_TRUNCATE: "truncate",
+	unix.SYS_FLOCK: "flock", unix.SYS_SENDFILE: "sendfile", unix.SYS_SPLICE: "splice",
+	unix.SYS_COPY_FILE_RANGE: "copy_file_range", unix.SYS_CLOSE_RANGE: "close_range", unix.SYS_SYNCFS: "syncfs",
 }
 
 // ioctls of these kinds change a device or a file system: btrfs, loop, and the
@@ -59,8 +61,8 @@ func (c call) step(process int) (string, bool) {
 				return "ioctl", true
 			}
 		}
-	case unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_WRITEV:
-		return "write", isFile(process, c.args[0])
+	case unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_WRITEV, unix.SYS_PWRITEV, unix.SYS_PWRITEV2:
+		return writes(process, c.args[0])
 	}
 	return legacyStep(c)
 }
@@ -76,12 +78,20 @@ func (c call) counts() bool {
 	return true
 }
 
-// isFile says whether a descriptor is open on a file of some file system: a
-// disk's or a cgroup's. Pipes, sockets and event counters have other names.
-func isFile(process int, fd uint64) bool {
+// writes says whether a write to a descriptor is a step: to a file of some file
+// system, a disk's or a cgroup's, or to a socket, which is how a program sends to
+// NATS and to its clients. Pipes and event counters are one's own.
+func writes(process int, fd uint64) (string, bool) {
 	name, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", process, fd))
-	return err == nil && strings.HasPrefix(name, "/") && !strings.HasPrefix(name, "/dev/") &&
-		!strings.HasPrefix(name, "/memfd:")
+	switch {
+	case err != nil:
+		return "", false
+	case strings.HasPrefix(name, "socket:"):
+		return "write to a socket", true
+	case strings.HasPrefix(name, "/dev/"), strings.HasPrefix(name, "/memfd:"):
+		return "", false
+	}
+	return "write", strings.HasPrefix(name, "/")
 }
 
 // howOf reads the flags that openat2 is given, by their address.

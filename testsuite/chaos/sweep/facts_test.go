@@ -115,7 +115,7 @@ func (n *node) judge(ctx context.Context, facts []fact, dead bool) (wrong []stri
 }
 
 func (n *node) judgeOne(ctx context.Context, b *belief, dead bool) (wrong []error) {
-	status, err := n.box.Adopt(ctx, b.id)
+	status, err := n.adopt(ctx, b.id, dead)
 	gone := errors.Is(err, isolation.ErrGone)
 	switch {
 	case b.has(released):
@@ -145,6 +145,19 @@ func (n *node) judgeOne(ctx context.Context, b *belief, dead bool) (wrong []erro
 		wrong = append(wrong, n.judgeLimits(ctx, b), n.judgeTraffic(ctx, b, status), judgeSpec(b, status), judgeFiles(b, status))
 	}
 	return wrong
+}
+
+// noticed is how long an agent may take to hear of a death that it didn't cause.
+const noticed = 250 * time.Millisecond
+
+// adopt gives the agent a moment to hear that PID 1 is dead, if it is this one.
+func (n *node) adopt(ctx context.Context, id string, dead bool) (isolation.Status, error) {
+	for deadline := time.Now().Add(noticed); ; time.Sleep(time.Millisecond) {
+		status, err := n.box.Adopt(ctx, id)
+		if err != nil || !dead || time.Now().After(deadline) {
+			return status, err
+		}
+	}
 }
 
 // refused says that the ports of what was destroyed are served.

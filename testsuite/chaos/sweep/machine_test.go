@@ -165,10 +165,16 @@ func newMachine(t testing.TB, place uint32) *machine {
 	t.Cleanup(m.tracer.end)
 	m.begin()
 	m.mustDo(request{Do: "open"})
-	m.idle = m.traces.Inventory(plan.Pool, m.node.pid())
+	m.idle = m.inventory()
 	t.Cleanup(m.finish)
 	return m
 }
+
+// inventory is all that the node has on the machine.
+func (m *machine) inventory() []string { return m.traces.Inventory(m.config.Plan.Pool, m.node.pid()) }
+
+// beyond is what it has and had not when it was new.
+func (m *machine) beyond() []string { return m.traces.Beyond(m.idle, m.config.Plan.Pool, m.node.pid()) }
 
 // begin starts a node that has done nothing yet.
 func (m *machine) begin() {
@@ -277,35 +283,4 @@ func (m *machine) traced() ([]Traced, error) {
 		err = errors.New(a.Error)
 	}
 	return a.Traced, err
-}
-
-// launcherOf finds the launcher among a node's children.
-func launcherOf(pid int) int {
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, list := range lists {
-		children, _ := os.ReadFile(list)
-		for child := range strings.FieldsSeq(string(children)) {
-			name, _ := os.ReadFile("/proc/" + child + "/comm")
-			if strings.TrimSpace(string(name)) == "deacon-init" {
-				var found int
-				fmt.Sscan(child, &found)
-				return found
-			}
-		}
-	}
-	return 0
-}
-
-// childrenOf are the processes that one bore, the youngest last.
-func childrenOf(pid int) (all []int) {
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, list := range lists {
-		children, _ := os.ReadFile(list)
-		for child := range strings.FieldsSeq(string(children)) {
-			var found int
-			fmt.Sscan(child, &found)
-			all = append(all, found)
-		}
-	}
-	return all
 }

@@ -2,16 +2,10 @@ package sweep
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
-	"os"
-	"path/filepath"
+	"strings"
 	"time"
-
-	"github.com/deacon-agent/deacon/isolation"
-	"github.com/deacon-agent/deacon/isolation/rootfs"
 )
 
 // operation is one act of an agent that something is killed in.
@@ -25,12 +19,33 @@ type operation struct {
 	bears bool
 	// anew says that the operation is an agent's start, over the mess of another kill.
 	anew bool
+	ends bool // the node ends with it
+	sure bool // it succeeds whoever else dies
+	// keeps says that whose PID 1 was there before has one afterwards.
+	keeps bool
 }
 
+// Who is killed: one of them; two, each at a step of its own; or, "init@agent", one
+// at the moment when another, which lives on, is at a step.
 const (
 	agent, launcher, pid1 = "agent", "launcher", "init"
-	pair                  = "agent+init"
+	bothEnds, bothAbove   = agent + "+" + pid1, agent + "+" + launcher
+	bothBelow             = launcher + "+" + pid1
+	pid1Meanwhile         = pid1 + "@" + agent
+	launcherMeanwhile     = launcher + "@" + agent
 )
+
+// Who is killed where PID 1 begins, where it has a part, and where it is only there.
+var (
+	making = []string{agent, launcher, pid1, bothEnds, bothAbove, bothBelow, launcherMeanwhile}
+	within = []string{agent, pid1, bothEnds, pid1Meanwhile}
+	beside = []string{agent, pid1Meanwhile}
+)
+
+// firstOf is the role whose steps are gone through.
+func firstOf(role string) string {
+	return strings.FieldsFunc(role, func(c rune) bool { return c == '+' || c == '@' })[0]
+}
 
 // Container 0 of most operations.
 func (n *node) first() string { return idOf(n.count, 0) }
@@ -42,33 +57,33 @@ func (n *node) port() uint16 { return n.Ports + uint16(n.count%portsEach) }
 
 // operations are all that are swept, in the order of the report.
 var operations = []operation{
-	{name: "create", bears: true, roles: []string{agent, launcher, pid1, pair}, run: func(ctx context.Context, n *node) error {
+	{name: "create", bears: true, roles: making, run: func(ctx context.Context, n *node) error {
 		return n.create(ctx, n.spec(0, n.port()), sleeper(1))
 	}},
-	{name: "create-bare", bears: true, roles: []string{agent, launcher, pid1}, run: func(ctx context.Context, n *node) error {
+	{name: "create-bare", bears: true, roles: making, run: func(ctx context.Context, n *node) error {
 		return n.create(ctx, n.spec(0), nil)
 	}},
-	{name: "create-prepared", roles: []string{agent, pid1}, set: func(ctx context.Context, n *node) error {
+	{name: "create-prepared", roles: within, set: func(ctx context.Context, n *node) error {
 		return n.prepare(ctx, 0)
 	}, run: func(ctx context.Context, n *node) error {
 		return n.create(ctx, n.spec(0, n.port()), sleeper(1))
 	}},
-	{name: "prepare", bears: true, roles: []string{agent, launcher}, run: func(ctx context.Context, n *node) error {
+	{name: "prepare", bears: true, roles: making, run: func(ctx context.Context, n *node) error {
 		return n.prepare(ctx, 0, 1)
 	}},
-	{name: "spawn", set: bare, roles: []string{agent, pid1, pair}, run: func(ctx context.Context, n *node) error {
+	{name: "spawn", set: bare, roles: within, keeps: true, run: func(ctx context.Context, n *node) error {
 		if err := n.spawn(ctx, n.first(), shell(1, "echo one; echo two; exit 7")); err != nil {
 			return err
 		}
 		return n.wait(ctx, n.first(), 1)
 	}},
-	{name: "out-of-memory", set: small, roles: []string{agent, pid1}, run: func(ctx context.Context, n *node) error {
+	{name: "out-of-memory", set: small, roles: within, run: func(ctx context.Context, n *node) error {
 		if err := n.spawn(ctx, n.first(), shell(1, `exec perl -e 'my $x = "x" x (200<<20)'`)); err != nil {
 			return err
 		}
 		return n.wait(ctx, n.first(), 1)
 	}},
-	{name: "stop", set: sleeping, roles: []string{agent, pid1, pair}, run: func(ctx context.Context, n *node) error {
+	{name: "stop", set: sleeping, roles: within, keeps: true, run: func(ctx context.Context, n *node) error {
 		n.try(fact{What: stopped, ID: n.first()})
 		if err := n.box.Stop(ctx, n.first(), 2*time.Second); err != nil {
 			return err
@@ -76,28 +91,28 @@ var operations = []operation{
 		n.say(fact{What: stopped, ID: n.first()})
 		return n.wait(ctx, n.first(), 1)
 	}},
-	{name: "limit", set: sleeping, roles: []string{agent}, run: func(ctx context.Context, n *node) error {
+	{name: "limit", set: sleeping, roles: beside, keeps: true, run: func(ctx context.Context, n *node) error {
 		return errors.Join(n.limit(ctx, 48<<20), n.limit(ctx, 96<<20))
 	}},
-	{name: "map", set: withServer, roles: []string{agent}, run: func(ctx context.Context, n *node) error {
+	{name: "map", set: withServer, roles: beside, keeps: true, run: func(ctx context.Context, n *node) error {
 		return errors.Join(n.mapPort(ctx, n.port()), n.mapPort(ctx, n.port()+portsEach))
 	}},
-	{name: "egress", set: sleeping, roles: []string{agent}, run: func(ctx context.Context, n *node) error {
+	{name: "egress", set: sleeping, roles: beside, keeps: true, run: func(ctx context.Context, n *node) error {
 		return errors.Join(n.allow(ctx, "192.0.2.1"), n.allow(ctx, "192.0.2.2"))
 	}},
-	{name: "shape", set: sleeping, roles: []string{agent}, run: func(ctx context.Context, n *node) error {
+	{name: "shape", set: sleeping, roles: beside, keeps: true, run: func(ctx context.Context, n *node) error {
 		return n.shape(ctx, 1<<20)
 	}},
-	{name: "copy-in", set: sleeping, roles: []string{agent}, run: func(ctx context.Context, n *node) error {
+	{name: "copy-in", set: sleeping, roles: beside, keeps: true, run: func(ctx context.Context, n *node) error {
 		return n.copyIn(ctx)
 	}},
-	{name: "copy-out", set: copied, roles: []string{agent}, run: func(ctx context.Context, n *node) error {
+	{name: "copy-out", set: copied, roles: beside, keeps: true, run: func(ctx context.Context, n *node) error {
 		return n.copyOut(ctx)
 	}},
-	{name: "note", set: sleeping, roles: []string{agent}, run: func(ctx context.Context, n *node) error {
+	{name: "note", set: sleeping, roles: beside, keeps: true, run: func(ctx context.Context, n *node) error {
 		return errors.Join(n.note(ctx, `"first"`), n.note(ctx, `"second"`))
 	}},
-	{name: "forget", set: twoEnded, roles: []string{agent, pid1}, run: func(ctx context.Context, n *node) error {
+	{name: "forget", set: twoEnded, roles: within, keeps: true, run: func(ctx context.Context, n *node) error {
 		if err := n.forget(ctx, 1); err != nil {
 			return err
 		}
@@ -106,16 +121,17 @@ var operations = []operation{
 		}
 		return n.wait(ctx, n.first(), 3)
 	}},
-	{name: "destroy", set: visited, roles: []string{agent}, run: func(ctx context.Context, n *node) error {
+	{name: "destroy", set: visited, roles: beside, sure: true, run: func(ctx context.Context, n *node) error {
 		return n.destroy(ctx)
 	}},
-	{name: "detach", set: detachable, roles: []string{agent}, run: func(_ context.Context, n *node) error {
+	{name: "detach", set: detachable, roles: []string{agent}, ends: true, run: func(_ context.Context, n *node) error {
 		return n.box.Close()
 	}},
-	{name: "shutdown", roles: []string{agent}, run: func(_ context.Context, n *node) error {
+	{name: "shutdown", roles: []string{agent}, ends: true, run: func(_ context.Context, n *node) error {
 		return errors.Join(n.box.Close(), n.box.Remove())
 	}},
-	{name: "recover", anew: true, roles: []string{agent}, run: func(context.Context, *node) error { return nil }},
+	{name: "recover", anew: true, roles: []string{agent, launcher, pid1, bothAbove, bothEnds},
+		run: func(context.Context, *node) error { return nil }},
 }
 
 func operationNamed(name string) operation {
@@ -125,186 +141,4 @@ func operationNamed(name string) operation {
 		}
 	}
 	return operation{run: func(context.Context, *node) error { return fmt.Errorf("there is no operation %q", name) }}
-}
-
-func bare(ctx context.Context, n *node) error { return n.create(ctx, n.spec(0), nil) }
-
-func small(ctx context.Context, n *node) error {
-	spec := n.spec(0)
-	spec.Limits.MemoryBytes = 24 << 20
-	return n.create(ctx, spec, nil)
-}
-
-func sleeping(ctx context.Context, n *node) error {
-	if err := n.create(ctx, n.spec(0), sleeper(1)); err != nil {
-		return err
-	}
-	return n.awaitText(ctx, n.first(), 1)
-}
-
-func withServer(ctx context.Context, n *node) error {
-	if err := n.create(ctx, n.spec(0), server(1)); err != nil {
-		return err
-	}
-	return n.awaitText(ctx, n.first(), 1)
-}
-
-// visited has connections behind it that the kernel still tracks.
-func visited(ctx context.Context, n *node) error {
-	if err := n.create(ctx, n.spec(0, n.port()), server(1)); err != nil {
-		return err
-	}
-	return greeted(ctx, n.port())
-}
-
-func detachable(ctx context.Context, n *node) error {
-	return errors.Join(sleeping(ctx, n), n.prepare(ctx, 1))
-}
-
-func twoEnded(ctx context.Context, n *node) error {
-	err := bare(ctx, n)
-	for job := range uint32(2) {
-		if err == nil {
-			err = n.spawn(ctx, n.first(), shell(job+1, fmt.Sprintf("echo job %d; exit %d", job+1, job+1)))
-		}
-		if err == nil {
-			err = n.wait(ctx, n.first(), job+1)
-		}
-	}
-	return err
-}
-
-func copied(ctx context.Context, n *node) error { return errors.Join(sleeping(ctx, n), n.copyIn(ctx)) }
-
-// awaitText waits for a job's first word.
-func (n *node) awaitText(ctx context.Context, id string, job uint32) error {
-	for n.text(id, job) == "" {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("job %d of %s says nothing", job, id)
-		case <-time.After(time.Millisecond):
-		}
-	}
-	n.say(fact{What: wrote, ID: id, Job: job, Text: n.text(id, job)})
-	return nil
-}
-
-func (n *node) prepare(ctx context.Context, places ...uint32) error {
-	var wanted []uint32
-	for _, place := range places {
-		wanted = append(wanted, n.spec(place).Slot)
-	}
-	for more := true; more; {
-		var err error
-		if more, err = n.box.Prepare(ctx, wanted); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (n *node) limit(ctx context.Context, bytes int64) error {
-	n.try(fact{What: limited, ID: n.first(), Bytes: bytes})
-	got, err := n.box.Limit(ctx, n.first(), isolation.LimitChange{MemoryBytes: &bytes})
-	if err == nil && got.MemoryBytes != bytes {
-		err = fmt.Errorf("limited to %d, wanted %d", got.MemoryBytes, bytes)
-	}
-	if err != nil {
-		return err
-	}
-	n.say(fact{What: limited, ID: n.first(), Bytes: bytes})
-	return nil
-}
-
-func (n *node) mapPort(ctx context.Context, port uint16) error {
-	n.try(fact{What: mapped, ID: n.first(), Port: port})
-	if err := n.box.Map(ctx, n.first(), isolation.PortMap{Host: port, Container: serverPort}); err != nil {
-		return err
-	}
-	n.say(fact{What: mapped, ID: n.first(), Port: port})
-	return nil
-}
-
-func (n *node) allow(ctx context.Context, address string) error {
-	rule := isolation.EgressRule{Protocol: "tcp", First: netip.MustParseAddr(address), Last: netip.MustParseAddr(address),
-		Ports: []isolation.PortSpan{{First: 80, Last: 90}}, ICMPType: -1, ICMPCode: -1}
-	n.try(fact{What: allowed, ID: n.first(), Text: address})
-	if err := n.box.Allow(ctx, n.first(), rule); err != nil {
-		return err
-	}
-	n.say(fact{What: allowed, ID: n.first(), Text: address})
-	return nil
-}
-
-func (n *node) shape(ctx context.Context, rate uint64) error {
-	n.try(fact{What: shaped, ID: n.first(), Bytes: int64(rate)})
-	if err := n.box.Shape(ctx, n.first(), isolation.Bandwidth{Rate: rate, Burst: rate}); err != nil {
-		return err
-	}
-	n.say(fact{What: shaped, ID: n.first(), Bytes: int64(rate)})
-	return nil
-}
-
-func (n *node) note(ctx context.Context, text string) error {
-	n.try(fact{What: noted, ID: n.first(), Text: text})
-	if err := n.box.Note(ctx, n.first(), json.RawMessage(text)); err != nil {
-		return err
-	}
-	n.say(fact{What: noted, ID: n.first(), Text: text})
-	return nil
-}
-
-func (n *node) forget(ctx context.Context, job uint32) error {
-	n.try(fact{What: forgotten, ID: n.first(), Job: job})
-	if err := n.box.Forget(ctx, n.first(), job); err != nil {
-		return err
-	}
-	n.say(fact{What: forgotten, ID: n.first(), Job: job})
-	return nil
-}
-
-func (n *node) destroy(ctx context.Context) error {
-	n.try(fact{What: destroyed, ID: n.first()})
-	if err := n.box.Destroy(ctx, n.first()); err != nil {
-		return err
-	}
-	n.say(fact{What: destroyed, ID: n.first(), Port: n.port()})
-	if err := n.box.Release(ctx, []string{n.first()}); err != nil {
-		return err
-	}
-	n.say(fact{What: released, ID: n.first()})
-	return nil
-}
-
-// What is copied: a few files of different sizes.
-var cargo = map[string]string{"a": "alpha", "b/c": "gamma", "b/d": string(make([]byte, 100_000))}
-
-func (n *node) copyIn(ctx context.Context) error {
-	source, err := os.MkdirTemp(filepath.Join(n.Config.State, "cargo"), "in")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(source)
-	for name, content := range cargo {
-		path := filepath.Join(source, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
-			return err
-		}
-	}
-	vcap := isolation.User{UID: rootfs.VcapID, GID: rootfs.VcapID}
-	if err := n.box.CopyIn(ctx, n.first(), isolation.Copy{Source: source + "/", Target: "cargo"}, vcap); err != nil {
-		return err
-	}
-	n.say(fact{What: copiedIn, ID: n.first(), Text: "/home/vcap/cargo"})
-	return nil
-}
-
-func (n *node) copyOut(ctx context.Context) error {
-	target := filepath.Join(n.Config.State, "cargo", "out-"+n.first())
-	vcap := isolation.User{UID: rootfs.VcapID, GID: rootfs.VcapID}
-	if err := n.box.CopyOut(ctx, n.first(), isolation.Copy{Source: "cargo/", Target: target}, vcap); err != nil {
-		return err
-	}
-	n.say(fact{What: copiedOut, ID: n.first(), Text: target})
-	return nil
 }

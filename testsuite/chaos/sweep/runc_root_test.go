@@ -216,7 +216,7 @@ func TestRuncIsTheBaseline(t *testing.T) {
 	}
 	version, _ := exec.Command("runc", "--version").Output()
 	first, _, _ := strings.Cut(string(version), "\n")
-	t.Logf("%s, killed and then deleted twice with -f: %d %% of the kills left something: %v\n"+
-		"%-16s %-10s %6s %6s %8s %5s\n%v", first, 100*sum.residue/max(sum.kills, 1), kinds,
-		"operation", "killed", "steps", "kills", "residue", "lost", &sum)
+	text, _ := table([]*row{&sum})
+	t.Logf("%s, killed and then deleted twice with -f: %d %% of the kills left something: %v\n%s",
+		first, 100*sum.residue/max(sum.kills, 1), kinds, text)
 }

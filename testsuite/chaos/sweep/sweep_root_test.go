@@ -1,15 +1,12 @@
 package sweep
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"math/rand/v2"
 	"os/exec"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -20,38 +17,14 @@ var (
 	seedFlag  = flag.Uint64("sweep.seed", 0, "what is drawn; 0: the commit's hash")
 	killsFlag = flag.Int("sweep.kills", 520, "how many kills in all; 0: every step of every operation, on both sides")
 	opFlag    = flag.String("sweep.op", "", "only this operation")
-	roleFlag  = flag.String("sweep.role", "", "kill only this: agent, launcher, init, agent+init")
+	roleFlag  = flag.String("sweep.role", "", "kill only this: agent, launcher, init, agent+init, init@agent ...")
 	nFlag     = flag.Int("sweep.n", 0, "kill only at this step")
+	mFlag     = flag.Int("sweep.m", 0, "of a pair, kill the other one only at this step of its own")
+	diceFlag  = flag.Uint64("sweep.dice", 0, "what else a round decides; 0: drawn")
 	sideFlag  = flag.String("sweep.side", "", "only before or after the call")
 	forFlag   = flag.Duration("sweep.for", 0, "end after this time, whatever is left to be swept; 0: never")
 	timesFlag = flag.Int("sweep.times", 1, "how often everything is swept")
 )
-
-// kill is one of a sweep's: who dies, and where.
-type kill struct {
-	op    operation
-	role  string
-	n     int
-	m     int // of a pair: where PID 1 dies
-	after bool
-}
-
-func (k kill) replay(seed uint64) string {
-	side := "before"
-	if k.after {
-		side = "after"
-	}
-	return fmt.Sprintf("go test ./testsuite/chaos/sweep -run TestAKillAtAnyStepLosesAndLeavesNothing -sweep.seed=%d "+
-		"-sweep.op=%s -sweep.role=%s -sweep.n=%d -sweep.side=%s", seed, k.op.name, k.role, k.n, side)
-}
-
-// row is what the table says of an operation and a role.
-type row struct {
-	op, role      string
-	steps         int // the most that there were
-	kills         int
-	residue, lost int
-}
 
 // seedOf is the commit's: new ground each time, and the same for whoever has the
 // same tree.
@@ -161,13 +134,13 @@ func (s *sweep) one(p pairing, most int) {
 		return
 	}
 	if r.steps == 0 {
-		s.killOnce(kill{op: p.op, role: p.role}, r)
+		s.killOnce(kill{op: p.op, role: p.role, dice: s.draw.Uint64() >> 16}, r)
 	}
 	if r.steps == 0 {
 		s.t.Errorf("%s: the %s has no step in it", p.op.name, p.role)
 		return
 	}
-	for _, k := range s.chosen(p, r.steps, most) {
+	for _, k := range s.chosen(p, r, most) {
 		if *forFlag > 0 && time.Since(s.begun) > *forFlag {
 			return
 		}
@@ -191,14 +164,20 @@ func (s *sweep) row(op operation, role string) *row {
 
 // chosen are the kills of one operation: every step on both sides, or as many as
 // asked for, spread evenly over the steps from a drawn beginning.
-func (s *sweep) chosen(p pairing, steps, most int) (all []kill) {
+func (s *sweep) chosen(p pairing, r *row, most int) (all []kill) {
 	sides := []bool{false, true}
 	if *sideFlag != "" {
 		sides = []bool{*sideFlag == "after"}
 	}
-	for n := 1; n <= steps; n++ {
+	for n := 1; n <= r.steps; n++ {
 		for _, after := range sides {
-			all = append(all, kill{op: p.op, role: p.role, n: n, m: 1 + s.draw.IntN(steps), after: after})
+			all = append(all, kill{op: p.op, role: p.role, n: n, m: *mFlag, after: after, dice: *diceFlag})
+			if k := &all[len(all)-1]; *mFlag == 0 {
+				k.m = 1 + s.draw.IntN(max(r.second, 1))
+			}
+			if k := &all[len(all)-1]; *diceFlag == 0 {
+				k.dice = s.draw.Uint64() >> 16
+			}
 		}
 	}
 	if *nFlag > 0 {
@@ -213,209 +192,4 @@ func (s *sweep) chosen(p pairing, steps, most int) (all []kill) {
 		some = append(some, all[int((float64(i)+first)*stride)%len(all)])
 	}
 	return some
-}
-
-// killOnce is one round: an operation, a kill in it, a successor, two oracles.
-// How many steps there are differs from run to run, so some kills come too late.
-func (s *sweep) killOnce(k kill, r *row) {
-	s.count++
-	round, killed := &round{sweep: s, kill: k}, false
-	if err := round.play(); err != nil {
-		round.wrong("the round broke off: %v", err)
-	}
-	for _, traced := range round.traced {
-		if traced.Role == firstRole(k.role) {
-			r.steps = max(r.steps, traced.Steps)
-		}
-		killed = killed || traced.Killed != ""
-	}
-	if killed {
-		r.kills++
-	}
-	round.judge(r)
-}
-
-func firstRole(role string) string { return strings.SplitN(role, "+", 2)[0] }
-
-// round is one kill being played.
-type round struct {
-	*sweep
-	kill
-	facts   []fact
-	inits   []int
-	traced  []Traced
-	failed  error // of the operation, where the agent lived on
-	reports int
-}
-
-func (r *round) wrong(format string, args ...any) {
-	r.t.Helper()
-	r.reports++
-	var at []string
-	for _, t := range r.traced {
-		at = append(at, fmt.Sprintf("%s %s (of %d steps)", t.Role, t.Killed, t.Steps))
-	}
-	r.t.Errorf("%s, %s killed: %s: %s\nreplay: %s", r.op.name, r.role, strings.Join(at, ", "),
-		fmt.Sprintf(format, args...), r.replay(r.seed))
-}
-
-// play does the operation under the tracer; afterwards the node lives, or is
-// known to be dead.
-func (r *round) play() error {
-	do := "go"
-	if r.op.anew {
-		if err := r.mess(); err != nil {
-			return fmt.Errorf("the mess to begin with: %w", err)
-		}
-		r.begin()
-		do = "open"
-	} else {
-		facts, last, err := r.do(request{Do: "set", Op: r.op.name, Count: r.count})
-		if err != nil {
-			return fmt.Errorf("set: %w", err)
-		}
-		r.facts, r.inits = facts, last.Inits
-	}
-	if err := r.trace(r.targets()); err != nil {
-		return err
-	}
-	facts, _, err := r.do(request{Do: do, Op: r.op.name})
-	r.facts = append(r.facts, facts...)
-	traced, stopped := r.machine.traced()
-	r.traced = traced
-	switch {
-	case errors.Is(err, io.EOF): // killed
-		r.node.end()
-		r.node = nil
-	case err != nil && r.node.process.ProcessState == nil && isTimeout(err):
-		r.node.end()
-		r.node = nil
-		return fmt.Errorf("it hangs: %w", err)
-	default:
-		r.failed = err
-	}
-	return stopped
-}
-
-func isTimeout(err error) bool {
-	timeout, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err)
-	return ok && timeout.Timeout()
-}
-
-// targets are the processes to be killed.
-func (r *round) targets() (all []Target) {
-	head := launcherOf(r.node.pid())
-	for _, role := range strings.Split(r.role, "+") {
-		target := Target{Role: role, N: r.n, After: r.after}
-		switch {
-		case role == agent:
-			target.PID = r.node.pid()
-		case role == launcher:
-			target.PID = head
-		case r.op.bears:
-			target.Parent = head
-		case len(r.inits) > 0:
-			target.PID = r.inits[0]
-		default:
-			children := childrenOf(head)
-			target.PID = children[len(children)-1] // a spare
-		}
-		if role == pid1 && r.role == pair {
-			target.N = r.m
-		}
-		all = append(all, target)
-	}
-	return all
-}
-
-// mess leaves what a recovery is to find: an agent killed in the middle of
-// something that was drawn.
-func (r *round) mess() error {
-	var some []operation
-	for _, op := range operations {
-		if !op.anew && op.name != "shutdown" && op.name != "detach" {
-			some = append(some, op)
-		}
-	}
-	first := &round{sweep: r.sweep, kill: kill{op: some[r.draw.IntN(len(some))], role: agent, n: 1 + r.draw.IntN(60),
-		after: r.draw.IntN(2) == 0}}
-	err := first.play()
-	r.facts, r.inits = first.facts, first.inits
-	if r.node != nil { // it had fewer steps
-		r.node.end()
-		r.node = nil
-	}
-	return err
-}
-
-// died says whether a process of that role was killed.
-func (r *round) died(role string) bool {
-	return slices.ContainsFunc(r.traced, func(t Traced) bool { return t.Role == role && t.Killed != "" })
-}
-
-// judge has the successor, or the agent that lived on, say what holds, take
-// everything down, and looks for what is left.
-func (r *round) judge(into *row) {
-	if r.node != nil && (r.op.name == "detach" || r.op.name == "shutdown" || r.draw.IntN(3) == 0) {
-		r.node.end() // whoever lived on is followed by another now and then
-		r.node = nil
-	}
-	if r.failed != nil && r.role == agent {
-		r.wrong("nobody was killed, and it failed: %v", r.failed)
-	}
-	if r.node == nil {
-		if err := r.recover(); err != nil {
-			into.residue++
-			r.wrong("no recovery succeeds: %v", err)
-			return
-		}
-	}
-	if r.died(launcher) { // whoever lived on has another one
-		if _, _, err := r.do(request{Do: "again", Count: r.count}); err != nil {
-			r.wrong("after the launcher's death no container can be made: %v", err)
-		}
-	}
-	_, last, err := r.do(request{Do: "check", Facts: r.facts, Dead: r.died(pid1), Count: r.count})
-	if err != nil {
-		last.Wrong = append(last.Wrong, "the check broke off: "+err.Error())
-	}
-	for _, wrong := range last.Wrong {
-		into.lost++
-		r.wrong("%s", wrong)
-	}
-	if _, _, err := r.do(request{Do: "clear"}); err != nil {
-		into.residue++
-		r.wrong("taking everything down: %v", err)
-	}
-	if left := r.traces.Beyond(r.idle, r.config.Plan.Pool, r.node.pid()); len(left) > 0 {
-		into.residue++
-		r.wrong("left: %q", left)
-		r.idle = r.traces.Inventory(r.config.Plan.Pool, r.node.pid()) // said once
-	}
-}
-
-func report(t *testing.T, seed uint64, sweeps []*sweep, took time.Duration) {
-	var text strings.Builder
-	sum, restarts := row{op: "all"}, 0
-	fmt.Fprintf(&text, "%-16s %-10s %6s %6s %8s %5s\n", "operation", "killed", "steps", "kills", "residue", "lost")
-	for _, s := range sweeps {
-		if s.machine == nil {
-			continue
-		}
-		restarts += s.restarts
-		for _, r := range s.rows {
-			fmt.Fprintln(&text, r)
-			sum.kills, sum.residue, sum.lost = sum.kills+r.kills, sum.residue+r.residue, sum.lost+r.lost
-		}
-	}
-	fmt.Fprintln(&text, &sum)
-	t.Logf("seed %d, %s, %s a kill, %d recoveries begun again\n%s", seed, took.Round(time.Millisecond),
-		(took / time.Duration(max(sum.kills, 1))).Round(time.Microsecond), restarts, text.String())
-}
-
-func (r *row) String() string {
-	return fmt.Sprintf("%-16s %-10s %6d %6d %8d %5d", r.op, r.role, r.steps, r.kills, r.residue, r.lost)
 }

@@ -1,0 +1,334 @@
+package sweep
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// victim is a process that is traced, as a target or because it bears one.
+type victim struct {
+	target *Target // nil: it only bears
+	pid    int
+	steps  int
+	killed string
+}
+
+// thread is one of a victim's.
+type thread struct {
+	victim *victim
+	doomed string // the call under way is the last: it is named here
+}
+
+// tracing is one order being carried out.
+type tracing struct {
+	threads map[int]*thread
+	victims []*victim
+	poked   *poked
+	letting bool // everybody is being let go of
+}
+
+const (
+	follow  = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE
+	bearing = follow | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK
+)
+
+func (t *tracing) attach(targets []Target) error {
+	for _, target := range targets {
+		v := &victim{target: &target, pid: target.PID}
+		options := follow
+		if target.PID == 0 {
+			t.victims = append(t.victims, v) // it is born later
+			if t.of(target.Parent) != nil {
+				continue // a target itself, and followed (below)
+			}
+			v, options = &victim{pid: target.Parent}, bearing
+		}
+		for _, other := range targets {
+			if other.PID == 0 && other.Parent == target.PID {
+				options = bearing
+			}
+		}
+		t.victims = append(t.victims, v)
+		if err := t.seize(v, options); err != nil {
+			return err
+		}
+		t.poked.add(v.pid)
+	}
+	return nil
+}
+
+func (t *tracing) of(pid int) *victim {
+	for _, v := range t.victims {
+		if v.pid == pid {
+			return v
+		}
+	}
+	return nil
+}
+
+// seize takes every thread of a process, those too that begin meanwhile.
+func (t *tracing) seize(v *victim, options int) error {
+	for found := true; found; {
+		found = false
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", v.pid))
+		if err != nil || len(tasks) == 0 {
+			return fmt.Errorf("sweep: process %d is gone", v.pid)
+		}
+		for _, task := range tasks {
+			tid, _ := strconv.Atoi(filepath.Base(task))
+			if t.threads[tid] != nil {
+				continue
+			}
+			err := ptrace(unix.PTRACE_SEIZE, tid, uintptr(options))
+			if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EPERM) && followed(task) {
+				continue // gone, or begun by one that is followed
+			}
+			if err != nil {
+				return fmt.Errorf("sweep: seize thread %d of %d: %w", tid, v.pid, err)
+			}
+			found = true
+			t.threads[tid] = &thread{victim: v}
+			if err := ptrace(unix.PTRACE_INTERRUPT, tid, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("sweep: interrupt thread %d: %w", tid, err)
+			}
+		}
+	}
+	return t.settle(v)
+}
+
+// settle waits until the threads of a process have all stopped once and go on
+// from call to call: a call made before that would not be counted.
+func (t *tracing) settle(v *victim) error {
+	waiting := map[int]bool{}
+	for tid, th := range t.threads {
+		waiting[tid] = th.victim == v
+	}
+	for tid, wait := range waiting {
+		for wait && t.threads[tid] != nil {
+			var status unix.WaitStatus
+			_, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, nil)
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				t.ended(tid)
+				break
+			}
+			if err == nil {
+				wait = !status.Stopped() // whatever stopped it: a stop takes the interruption's place
+				t.heard(tid, status)
+			}
+		}
+	}
+	return nil
+}
+
+// followed says whether a thread has us for its tracer already.
+func followed(task string) bool {
+	status, _ := os.ReadFile(task + "/status")
+	return strings.Contains(string(status), fmt.Sprintf("TracerPid:\t%d\n", os.Getpid()))
+}
+
+// run goes on until every target is dead, or it is told to stop: to the last thread
+// that the kernel knows of, which may be one that wasn't heard of yet. A process
+// whose thread nobody buries can't be buried either.
+func (t *tracing) run() error {
+	for {
+		if !t.letting && (t.poked.stopped.Load() || t.over()) {
+			t.letAllGo()
+		}
+		var status unix.WaitStatus
+		tid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ECHILD):
+			return nil
+		case err != nil:
+			return fmt.Errorf("sweep: wait for the traced: %w", err)
+		}
+		t.heard(tid, status)
+	}
+}
+
+// over says whether every target was killed, as far as it is to be.
+func (t *tracing) over() bool {
+	for _, v := range t.victims {
+		if v.target != nil && v.killed == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// letAllGo ends the tracing. Who was to die with another that is dead, and hasn't
+// come to its own step, dies where it stands: two deaths are what was asked for.
+func (t *tracing) letAllGo() {
+	t.letting = true
+	if slices.ContainsFunc(t.victims, func(v *victim) bool { return v.killed != "" }) {
+		for _, th := range t.threads {
+			if v := th.victim; v.target != nil && v.target.N > 0 && v.killed == "" {
+				t.kill(v, "where it stood")
+			}
+		}
+	}
+	for tid := range t.threads {
+		_ = ptrace(unix.PTRACE_INTERRUPT, tid, 0) // ESRCH: it is going anyway
+	}
+}
+
+// heard takes the kernel's word on one thread and lets it go on.
+func (t *tracing) heard(tid int, status unix.WaitStatus) {
+	if !status.Stopped() {
+		t.ended(tid)
+		return
+	}
+	th := t.threads[tid]
+	if th == nil {
+		th = t.born(tid)
+	}
+	event, signal := int(status)>>16, status.StopSignal()
+	switch {
+	case signal == unix.SIGTRAP|0x80:
+		t.atCall(tid, th)
+		signal = 0
+	case event == unix.PTRACE_EVENT_STOP && signal != unix.SIGTRAP:
+		_ = ptrace(unix.PTRACE_LISTEN, tid, 0) // stopped as anybody may stop it
+		return
+	case event != 0:
+		signal = 0
+	}
+	if t.letting {
+		if ptrace(unix.PTRACE_DETACH, tid, uintptr(signal)) == nil {
+			delete(t.threads, tid)
+		}
+		return
+	}
+	_ = ptrace(unix.PTRACE_SYSCALL, tid, uintptr(signal)) // ESRCH: it was killed
+}
+
+// ended forgets a thread. A process that was born and ended without a step was none
+// that anybody waits for (Go's library tries out what the kernel can): the next is.
+func (t *tracing) ended(tid int) {
+	th := t.threads[tid]
+	delete(t.threads, tid)
+	if th == nil || th.victim.target == nil || th.victim.target.PID != 0 || th.victim.steps > 0 {
+		return
+	}
+	for _, other := range t.threads {
+		if other.victim == th.victim {
+			return
+		}
+	}
+	th.victim.pid = 0
+}
+
+// born finds out whose a thread is that was never heard of: one more of a
+// victim's, or the first of a process that a victim bore.
+func (t *tracing) born(tid int) *thread {
+	pid := processOf(tid)
+	v := t.of(pid)
+	if v == nil {
+		v = t.awaited(parentOf(pid))
+		v.pid = pid
+		_ = ptrace(unix.PTRACE_SETOPTIONS, tid, follow) // what it bears is nobody's
+	}
+	th := &thread{victim: v}
+	t.threads[tid] = th
+	return th
+}
+
+// awaited is the target that a process was to bear; one without a target where
+// it bears another.
+func (t *tracing) awaited(parent int) *victim {
+	for _, v := range t.victims {
+		if v.pid == 0 && v.target.Parent == parent {
+			return v
+		}
+	}
+	other := &victim{}
+	t.victims = append(t.victims, other)
+	return other
+}
+
+// callInfo is ptrace_syscall_info of linux/ptrace.h.
+type callInfo struct {
+	op     uint8
+	_      [3]uint8
+	_      uint32 // architecture
+	_, _   uint64 // instruction and stack pointers
+	number uint64 // at an entry
+	args   [6]uint64
+	_      [2]uint64
+}
+
+const (
+	getCallInfo = 0x420e // PTRACE_GET_SYSCALL_INFO
+	atEntry     = 1
+)
+
+// atCall is the beginning or the end of a call.
+func (t *tracing) atCall(tid int, th *thread) {
+	v := th.victim
+	if v.target == nil || v.killed != "" {
+		return
+	}
+	var info callInfo
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, getCallInfo, uintptr(tid), unsafe.Sizeof(info),
+		uintptr(unsafe.Pointer(&info)), 0, 0)
+	if errno != 0 {
+		return
+	}
+	if info.op != atEntry {
+		if th.doomed != "" {
+			t.kill(v, "after "+th.doomed)
+		}
+		return
+	}
+	name, counts := call{info.number, info.args}.step(v.pid)
+	if !counts {
+		return
+	}
+	v.steps++
+	switch {
+	case v.steps != v.target.N:
+	case v.target.After:
+		th.doomed = name
+	default:
+		t.kill(v, "before "+name)
+	}
+}
+
+// kill ends a victim where it stands: at the beginning of a call, the kernel
+// doesn't execute it any more. We hold one of its threads, so its number can't be
+// another's; one that dies in its stead is its caller's to be sure of.
+func (t *tracing) kill(v *victim, at string) {
+	v.killed = at
+	if v.target.Instead != 0 {
+		_ = unix.Kill(v.target.Instead, unix.SIGKILL)
+		return
+	}
+	_ = unix.Kill(v.pid, unix.SIGKILL)
+}
+
+func (t *tracing) results() (all []Traced) {
+	for _, v := range t.victims {
+		if v.target != nil {
+			all = append(all, Traced{Role: v.target.Role, Steps: v.steps, Killed: v.killed})
+		}
+	}
+	return all
+}
+
+func ptrace(request, tid int, data uintptr) error {
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), 0, data, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

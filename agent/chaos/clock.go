@@ -9,7 +9,7 @@ import (
 )
 
 var clockJumped = Fault{
-	Name: "clock-jumped", Harm: Nobody, For: 10 * time.Second,
+	Name: "clock-jumped", Harm: Nobody, For: 10 * time.Second, Takes: []string{"size"},
 	Does: "the clock that the node's actors read is ahead by \"size\" seconds (3600). The machine's own clock stays: " +
 		"it has no namespace, so setting it would harm everybody on the machine; in a guest of its own, set it there",
 	Heals:     "the clock jumps back",

@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 	"unsafe"
@@ -28,7 +27,7 @@ var noDescriptors = Fault{
 		// The limit is of their numbers, not of how many there are.
 		tight := unix.Rlimit{Cur: uint64(lowest), Max: was.Max}
 		if tight.Cur >= was.Cur {
-			return Injection{}, errors.New("the limit is as low already")
+			return Injection{}, unableError("the limit is as low already")
 		}
 		if _, err := limitDescriptors(&tight); err != nil {
 			return Injection{}, err

@@ -35,6 +35,8 @@ type Fault struct {
 	Shows time.Duration
 	// Silences says that the node may be unheard while it lasts.
 	Silences bool
+	// Takes are the settings that it looks at: "rate", "delay", "size".
+	Takes []string
 	// Available says why it can't be done to this node.
 	Available func(n *Node) error
 	Inject    injector
@@ -137,6 +139,12 @@ func (s Span) or(otherwise time.Duration) time.Duration {
 	}
 	return s.Duration()
 }
+
+// unableError says why a fault can't be done at this moment, often because of
+// another one. Nothing was done, and nothing is wrong with the node.
+type unableError string
+
+func (e unableError) Error() string { return string(e) }
 
 func always(*Node) error { return nil }
 

@@ -23,7 +23,7 @@ var groupRemoved = Fault{
 	Inject: ofOne(func(n *Node, victim isolation.Status) (string, error) {
 		folders, err := n.groups(slotOf(victim))
 		if err == nil && len(folders) == 0 {
-			err = errors.New("the container has no groups")
+			err = unableError("the container has no groups")
 		}
 		if err != nil {
 			return "", err

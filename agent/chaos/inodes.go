@@ -40,7 +40,7 @@ var noInodes = Fault{
 			}
 			unix.Close(fd)
 		}
-		return Injection{}, errors.Join(errors.New("there was no end of inodes"), heal(ctx))
+		return Injection{}, errors.Join(unableError("there was no end of inodes"), heal(ctx))
 	},
 }
 

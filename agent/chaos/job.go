@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,7 +41,7 @@ func (n *Node) firstProcess(status isolation.Status) (int, error) {
 			}
 		}
 	}
-	return 0, errors.New("the container has no living job")
+	return 0, unableError("the container has no living job")
 }
 
 // isJob says whether a process is one of the jobs that PID 1 has started.

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +18,9 @@ var linkDeleted = Fault{
 	Inject: ofOne(func(n *Node, victim isolation.Status) (string, error) {
 		name := n.Plan.Link(slotOf(victim))
 		link, err := netlink.LinkByName(name)
+		if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone {
+			return "", unableError("link " + name + " is gone already")
+		}
 		if err != nil {
 			return "", fmt.Errorf("find link %s: %w", name, err)
 		}

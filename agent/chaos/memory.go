@@ -20,7 +20,7 @@ const (
 )
 
 var memoryPressure = Fault{
-	Name: "memory-pressure", Harm: Nobody, For: 10 * time.Second,
+	Name: "memory-pressure", Harm: Nobody, For: 10 * time.Second, Takes: []string{"size"},
 	Does: "\"size\" bytes of memory are held (a quarter of what is available, 1 GiB at most); " +
 		"never more than half of what is available",
 	Heals:     "it is given back",
@@ -35,7 +35,8 @@ var memoryPressure = Fault{
 			size = min(available/memoryPart, memoryMost)
 		}
 		if size > available/2 {
-			return Injection{}, fmt.Errorf("%d MiB is more than half of the %d MiB that are available", size>>20, available>>20)
+			return Injection{}, unableError(fmt.Sprintf("%d MiB is more than half of the %d MiB that are available",
+				size>>20, available>>20))
 		}
 		held, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE,
 			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)

@@ -31,7 +31,7 @@ var natsPartitioned = Fault{
 }
 
 var natsSlow = Fault{
-	Name: "nats-slow", Harm: Nobody, For: 10 * time.Second,
+	Name: "nats-slow", Harm: Nobody, For: 10 * time.Second, Takes: []string{"delay"},
 	Does:      "what passes between the node and NATS takes \"delay\" (500ms) longer, each way",
 	Heals:     "it passes at once again",
 	Available: always,
@@ -42,7 +42,7 @@ var natsSlow = Fault{
 }
 
 var natsDuplicated = Fault{
-	Name: "nats-duplicated", Harm: Nobody, For: 10 * time.Second,
+	Name: "nats-duplicated", Harm: Nobody, For: 10 * time.Second, Takes: []string{"rate"},
 	Does:      "messages to and from the node come twice, drawn by \"rate\" (0.3)",
 	Heals:     "they come once",
 	Available: legible,
@@ -54,7 +54,7 @@ var natsDuplicated = Fault{
 }
 
 var natsReordered = Fault{
-	Name: "nats-reordered", Harm: Nobody, For: 10 * time.Second,
+	Name: "nats-reordered", Harm: Nobody, For: 10 * time.Second, Takes: []string{"rate"},
 	Does:      "messages to and from the node change places with the next one, drawn by \"rate\" (0.3)",
 	Heals:     "they come in their order",
 	Available: legible,

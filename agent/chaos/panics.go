@@ -16,7 +16,7 @@ import (
 const panicsMax = 2
 
 var actorPanics = Fault{
-	Name: "actor-panics", Harm: Nobody, For: 5 * time.Second,
+	Name: "actor-panics", Harm: Nobody, For: 5 * time.Second, Takes: []string{"rate"},
 	Does:      "actors panic at messages drawn by \"rate\" (0.05), each kind of actor at most twice",
 	Heals:     "no further actor is made to panic; those that did were restarted by their supervisors",
 	Available: always,

@@ -154,7 +154,7 @@ func (s *Service) carryOut(ctx context.Context, o Order) (Injected, error) {
 		return Injected{}, refuse(CodeUnavailable, "%s: %v", o.Fault, err)
 	}
 	done, err := fault.Inject(ctx, s.node, o)
-	if errors.Is(err, errNobody) {
+	if _, unable := errors.AsType[unableError](err); unable {
 		return Injected{}, refuse(CodeUnavailable, "%s: %v", o.Fault, err)
 	}
 	if err != nil {

@@ -103,16 +103,22 @@ func TestEveryFaultIsWhole(t *testing.T) {
 }
 
 func TestWhatCantBeDoneIsRefusedWithItsCode(t *testing.T) {
-	s, _ := newService(t)
+	s, n := newService(t)
 	for want, order := range map[string]any{
 		CodeUnknown:     Order{ID: "1", Fault: "init-kiled"},
 		CodeUnavailable: Order{ID: "2", Fault: "agent-killed"}, // nobody would start it again
-		CodeFailed:      Order{ID: "3", Fault: "memory-pressure", Size: SizeMax},
 		CodeMalformed:   Order{Fault: "steps-slow"},
 	} {
 		if _, code := ask[Injected](t, s, VerbInject, order); code != want {
 			t.Errorf("%+v: %q, want %q", order, code, want)
 		}
+	}
+	if _, code := ask[Injected](t, s, VerbInject, Order{ID: "3", Fault: "memory-pressure", Size: SizeMax}); code != CodeUnavailable {
+		t.Errorf("more memory than there is: %q", code)
+	}
+	n.Kernel = &kernel{fails: errors.New("it can't be asked")}
+	if _, code := ask[Injected](t, s, VerbInject, Order{ID: "4", Fault: "init-killed"}); code != CodeFailed {
+		t.Errorf("a kernel that can't be asked: %q", code)
 	}
 	for _, body := range []string{
 		"", "[]", "{", `{"id":"1","fault":"steps-slow","typo":1}`, `{"id":"1","fault":"steps-slow","for":"1"}`,

@@ -17,16 +17,13 @@ import (
 var ErrStep = errors.New("chaos: the step was made to fail")
 
 var stepsFail = Fault{
-	Name: "steps-fail", Harm: Nobody, For: 10 * time.Second,
+	Name: "steps-fail", Harm: Nobody, For: 10 * time.Second, Takes: []string{"rate"},
 	Does: "acts on the kernel fail, drawn by \"rate\" (0.3): making, stopping, destroying, releasing, " +
 		"preparing, measuring, probing",
 	Heals:     "they are let through again",
 	Available: always,
 	Inject: func(_ context.Context, n *Node, o Order) (Injection, error) {
-		rate := o.Rate
-		if rate == 0 {
-			rate = 0.3
-		}
+		rate := rateOr(o.Rate)
 		n.Steps.fail(rate, o.Seed)
 		return Injection{
 			Note: fmt.Sprintf("%.0f %% of the steps", rate*100),
@@ -36,7 +33,7 @@ var stepsFail = Fault{
 }
 
 var stepsSlow = Fault{
-	Name: "steps-slow", Harm: Nobody, For: 10 * time.Second,
+	Name: "steps-slow", Harm: Nobody, For: 10 * time.Second, Takes: []string{"delay"},
 	Does:      "every act on the kernel takes \"delay\" (500ms) longer",
 	Heals:     "they are let through at once again",
 	Available: always,

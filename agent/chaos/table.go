@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -31,7 +30,7 @@ var tableFlushed = Fault{
 			}
 		}
 		if gone == 0 {
-			return Injection{}, errors.New("the node's table is not there")
+			return Injection{}, unableError("the node's table is not there")
 		}
 		if err := conn.Flush(); err != nil {
 			return Injection{}, fmt.Errorf("delete the table: %w", err)

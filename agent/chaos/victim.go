@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -18,7 +17,7 @@ import (
 )
 
 // errNobody says that there is nothing to harm.
-var errNobody = errors.New("no instance of an application runs on this node")
+const errNobody = unableError("no instance of an application runs on this node")
 
 func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
@@ -41,7 +40,7 @@ func (n *Node) victim(ctx context.Context, o Order) (isolation.Status, error) {
 		}
 	}
 	if o.Instance != "" {
-		return isolation.Status{}, fmt.Errorf("no container of the instance %s lives on this node", o.Instance)
+		return isolation.Status{}, unableError("no container of the instance " + o.Instance + " lives on this node")
 	}
 	return isolation.Status{}, errNobody
 }

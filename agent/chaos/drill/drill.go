@@ -174,6 +174,8 @@ func (r *run) steady(ctx context.Context) error {
 
 func (r *run) unsteady(v view) string {
 	switch {
+	case v.failed != nil:
+		return "the nodes can't be looked after: " + v.failed.Error()
 	case len(v.missing) > 0:
 		slices.Sort(v.missing)
 		return "these don't run: " + shortList(v.missing)

@@ -151,6 +151,7 @@ type view struct {
 	running  int
 	runs     map[string]string // instances, and their nodes
 	missing  []string          // targets that should run and don't, on nodes that answered
+	failed   error             // why it is not known, or not mended
 }
 
 // look asks the nodes, notes where each target answers, and mends its own.
@@ -334,8 +335,7 @@ func (k *keeper) run(ctx context.Context, crashed <-chan string, see func(view))
 		case <-tick.C:
 		}
 		v, err := k.look(ctx)
-		if err == nil {
-			see(v)
-		}
+		v.failed = err
+		see(v)
 	}
 }

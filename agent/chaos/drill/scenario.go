@@ -5,6 +5,7 @@ import (
 	"math"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -252,7 +253,10 @@ func (b *faultBlock) fixed(r *settings.Reader, duration time.Duration) Fixed {
 }
 
 func (b *faultBlock) order(r *settings.Reader) chaos.Order {
-	if _, known := chaos.Find(b.Name); !known {
+	fault, known := chaos.Find(b.Name)
+	if known {
+		b.checkTaken(r, fault)
+	} else {
 		r.FaultAt(b.NameRange, "No such fault", "%q is no fault; deacon chaos list names them.%s",
 			b.Name, settings.Suggest(b.Name, faultNames()))
 	}
@@ -264,6 +268,18 @@ func (b *faultBlock) order(r *settings.Reader) chaos.Order {
 	settings.Whole(r, b.Size, &o.Size, 0, chaos.SizeMax)
 	o.For, o.Delay = chaos.Span(lasts), chaos.Span(delay)
 	return o
+}
+
+// checkTaken finds what is given and would change nothing.
+func (b *faultBlock) checkTaken(r *settings.Reader, fault chaos.Fault) {
+	for _, a := range []*hcl.Attribute{b.Rate, b.Delay, b.Size} {
+		if a != nil && !slices.Contains(fault.Takes, a.Name) {
+			r.Fault(a, "A setting that changes nothing", "%s takes no %q.", fault.Name, a.Name)
+		}
+	}
+	if b.For != nil && fault.For == 0 {
+		r.Fault(b.For, "A setting that changes nothing", "%s is done in a moment and lasts no time.", fault.Name)
+	}
 }
 
 func faultNames() (names []string) {

@@ -83,6 +83,8 @@ fault "nats-slow" {
 fault "init-killed" { at = "2s" }`: "After the end",
 		`fault "partitioned" {}`:                                                 `Did you mean "nats-partitioned"?`,
 		`fault "init-killed" { weight = 2 }`:                                     "A weight for what has its time",
+		"fault \"init-killed\" {\n at = \"1s\"\n delay = \"1s\"\n}":              `init-killed takes no "delay"`,
+		"fault \"job-killed\" {\n at = \"1s\"\n for = \"1s\"\n}":                 "job-killed is done in a moment",
 		`random { overlap = 1.5 }`:                                               "must be a whole number from 1 to 16",
 		`application "a" { instances = 2.5 }`:                                    "must be a whole number from 1 to 1000",
 		"application \"a\" {}\napplication \"a\" {}":                             `"a" is already given at x.hcl:1`,

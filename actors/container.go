@@ -320,6 +320,7 @@ func (k *container) act(c *kit.Context[containerMessage]) {
 		if k.mute && !k.followed && !k.order.bare { // destroyed unasked: what it wrote may be there
 			k.follow(c)
 		}
+		k.wroteAll() // who waited for the job's end may have been given up
 		k.order.owner(containerDestroyed{})
 		if k.rested {
 			k.order.owner(containerDone{})
@@ -482,7 +483,7 @@ func (k *container) endedBefore() {
 	for _, job := range k.status.Jobs {
 		if !k.order.bare && job.Number == k.order.source.Job && job.Exit != nil {
 			k.exit = job.Exit
-			close(k.done)
+			k.wroteAll()
 		}
 	}
 }

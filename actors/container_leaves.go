@@ -47,9 +47,7 @@ func (k *container) leaf(c *kit.Context[containerMessage], f leafFact) {
 			c.Log().Error("a container's first process is dead, and its job with it: somebody killed it, "+
 				"or the kernel for want of memory", "container", k.order.id)
 		}
-		if k.exit == nil {
-			close(k.done)
-		}
+		k.wroteAll()
 		k.exit = &f.exit
 		k.input(c, inJobOver)
 	case oomSeen:
@@ -111,6 +109,15 @@ func (k *container) forsake(c *kit.Context[containerMessage], m leafForsook) {
 		k.rest()
 	default:
 		k.forsakeJob(m.name)
+	}
+}
+
+// wroteAll says that nobody writes any more: what is there is all of it.
+func (k *container) wroteAll() {
+	select {
+	case <-k.done:
+	default:
+		close(k.done)
 	}
 }
 

@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/testsuite/model"
 )
 
 // The making of a container fails while its owner is just about to ask for it
@@ -54,6 +56,15 @@ func once(err error) func() error {
 	}
 }
 
+// sluggish takes its time for the last lines.
+type sluggish struct{ model.Output }
+
+func (o sluggish) Follow(ctx context.Context, source actors.OutputSource, done <-chan struct{}) error {
+	err := o.Output.Follow(ctx, source, done)
+	time.Sleep(4 * time.Minute)
+	return err
+}
+
 // Who looks after a container falls when all of it is dead and its last lines are
 // still being read.
 func TestAStoppedInstanceIsOverWhoeverFalls(t *testing.T) {
@@ -62,13 +73,8 @@ func TestAStoppedInstanceIsOverWhoeverFalls(t *testing.T) {
 		s.begin()
 		s.start("app", "serve", "app.example")
 		pass(5 * time.Second)
-		s.kernel.Fault = func(call, _ string) error {
-			if call == "wait" { // its job's end is not told, and so its output doesn't end
-				time.Sleep(4 * time.Minute)
-			}
-			return nil
-		}
 		s.crash()
+		s.output = sluggish{}
 		s.begin()
 		pass(time.Second)
 		s.stop("app")

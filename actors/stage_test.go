@@ -26,6 +26,7 @@ type stage struct {
 	kernel   *model.Kernel
 	droplets *model.Droplets
 	store    *model.Store
+	output   actors.Output
 	settings actors.Settings
 	memory   int64
 	budget   kit.Budget
@@ -46,7 +47,7 @@ func onStage(t *testing.T, act func(t *testing.T, s *stage)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{
 			t: t, kernel: model.NewKernel(), droplets: &model.Droplets{Takes: 50 * time.Millisecond}, store: &model.Store{},
-			settings: actors.DefaultSettings(), memory: 1024, boot: "boot-1",
+			output: model.Output{}, settings: actors.DefaultSettings(), memory: 1024, boot: "boot-1",
 		}
 		defer s.end()
 		act(t, s)
@@ -79,7 +80,7 @@ func (s *stage) begin() {
 			MemoryMiB: s.memory, DiskMiB: 4096, PortFirst: 20000, PortLast: 20099,
 			Plan: slot.Plan{Tag: "model", Pool: netip.MustParsePrefix("10.254.0.0/16"), UIDBase: 1_000_000},
 		},
-		Kernel: s.kernel, Droplets: s.droplets, Output: model.Output{}, Planner: model.Planner{}, Store: s.store,
+		Kernel: s.kernel, Droplets: s.droplets, Output: s.output, Planner: model.Planner{}, Store: s.store,
 		Sink: s.sink, Recovered: specs, Hook: s.hook, Seed: 1, Log: s.log,
 		Live: s.kernel, Transcripts: model.Transcripts{Kernel: s.kernel}, Clients: s, Designer: model.Designer{},
 		NewContainerID: func() string { return s.id("c") }, NewInstanceID: func() string { return s.id("i") },

@@ -50,6 +50,8 @@ var mutations = []mutation{
 	{"stopped instance waits for a fallen actor", "actors/instance.go", "		i.over = i.done", "		_ = i.done"},
 	{"former incarnation's result counts", "actors/kit/cell.go", "to != 0 && to != in.number", "false && to != in.number"},
 	{"stopped actor is revived", "actors/kit/mailbox.go", "			if !m.stopping {", "			if true {"},
+	{"job of another's", "actors/handle_serve.go", "if m.job != 0 && m.job <= h.former {", "if false {"},
+	{"last words unread", "actors/container.go", "if k.mute && !k.followed && !k.order.bare {", "if false {"},
 	{"crash is not told again", "actors/instance.go", "		i.record.Untold = true\n", ""},
 }
 

@@ -28,8 +28,8 @@ const (
 )
 
 var faultNames = [faults]string{
-	"actor panics", "call refused", "call hangs", "call slow", "call denied", "fetch fails", "write refused", "line refused",
-	"word lost", "word twice", "word slow", "agent slow",
+	"actor panics", "call refused", "call hangs", "call slow", "call denied", "fetch fails", "write refused",
+	"line refused", "word lost", "word twice", "word slow", "agent slow",
 }
 
 // weights of a fault that exists in a run: one in three is as frequent as the

@@ -180,9 +180,10 @@ func (c *clients) misread(a *asked, m messaging.JobLinked, r model.Resident, p *
 	if !is || c.w.watch.excused(r.Spec.ID) { // who watched the job was given up
 		return ""
 	}
+	words, told := p.jobs[link.Job]
 	job, there := r.Jobs[link.Job]
-	if !there {
-		return "there is no such job"
+	if !told && !there { // it was asked for, and said not to be there: none was started
+		return ""
 	}
 	want := uint32(255)
 	if job.Exit != nil && job.Exit.Signal == 0 {
@@ -191,7 +192,7 @@ func (c *clients) misread(a *asked, m messaging.JobLinked, r model.Resident, p *
 	if m.Status != want {
 		return fmt.Sprintf("it ended with %d", want)
 	}
-	if words, told := p.jobs[link.Job]; told && string(m.Stdout) != words {
+	if told && string(m.Stdout) != words {
 		return fmt.Sprintf("it wrote %q", words)
 	}
 	return ""

@@ -125,9 +125,9 @@ func (o *watch) event(e messaging.Event) {
 	case messaging.RouteRegistered:
 		o.registered(e.Route)
 	case messaging.RouteUnregistered:
+		delete(o.routes, e.Route.Port)
 		if instance := o.routed(e.Route); instance != "" {
 			o.of(instance).withdrawn = true
-			delete(o.routes, e.Route.Port)
 		}
 	case messaging.ActorGaveUp:
 		for _, name := range strings.Split(e.Actor, "/") {
@@ -257,8 +257,9 @@ func (o *watch) destroyed(r model.Resident) { o.dead[r.Spec.ID] = o.w.clock.Now(
 // that nobody takes are let go after their time, and at once by a node that leaves.
 func (o *watch) released(r model.Resident) {
 	id := r.Spec.ID
+	since, dead := o.dead[id]
 	excused := o.excused(id, r.Spec.Tenant) || !o.told[r.Spec.Tenant] || o.w.store.leaving ||
-		o.w.clock.Now().Sub(o.dead[id]) >= o.w.settings.DrainMax
+		dead && o.w.clock.Now().Sub(since) >= o.w.settings.DrainMax
 	if heard := o.lines[id]; heard < r.Said && !excused {
 		o.w.violate("%s of %s is gone, and of its %d lines only %d were published", id, r.Spec.Tenant, r.Said, heard)
 	}

@@ -97,9 +97,7 @@ func (b *Bus) connect(ctx context.Context, options []nats.Option) error {
 	}
 	b.conn = conn
 	if conn.Status() == nats.CONNECTED {
-		<-first
-	} else {
-		b.log.Warn("no NATS server answers; trying on", "servers", b.config.redactedServers())
+		<-first // else stillDown tells why not
 	}
 	return nil
 }
@@ -127,7 +125,8 @@ func (b *Bus) wentDown(conn *nats.Conn, err error) {
 }
 
 func (b *Bus) stillDown(_ *nats.Conn, err error) {
-	b.complain("no NATS server takes us", b.config.redactedServers(), err.Error())
+	b.complaints.Say(complaints.Kind{Message: "no NATS server takes us; trying on", Reason: err.Error()},
+		"servers", b.config.redactedServers())
 }
 
 // failed is told what no call can return: refused permissions and logins, and

@@ -114,7 +114,7 @@ func TestABusOpensWithoutAServerAndFindsItLater(t *testing.T) {
 	if cmd := receive(t, commands); cmd != (messaging.RouterStarted{}) {
 		t.Errorf("heard %+v", cmd)
 	}
-	log.wait(t, "no NATS server answers")
+	log.wait(t, "no NATS server takes us")
 }
 
 // goneServer was taken away from under a bus; back brings it back with an observer

@@ -167,6 +167,9 @@ func (h *handle) Receive(c *kit.Context[handleMessage], m handleMessage) error {
 		h.destroy(c)
 	case handleNudge:
 		h.nudge = nil
+		if len(h.dropped) > 0 && !h.removing {
+			h.keep(c)
+		}
 		h.drive(c)
 		h.askAgain(c)
 	case askerLeft:

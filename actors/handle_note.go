@@ -100,10 +100,12 @@ func (h *handle) keep(c *kit.Context[handleMessage]) {
 
 func (h *handle) noted(c *kit.Context[handleMessage], m noted) {
 	h.saving = false
-	if m.err != nil && h.state != handleDestroyed {
+	if m.err == nil {
+		h.forget(c, m.dropped)
+	} else if h.state != handleDestroyed {
 		c.Log().Error("a container's note is not on disk", "container", h.id, "error", m.err)
+		h.dropped = append(m.dropped, h.dropped...) // the note on disk may speak of them
 	}
-	h.forget(c, m.dropped)
 	for _, a := range h.answers {
 		h.parent.Tell(a)
 	}
@@ -111,7 +113,11 @@ func (h *handle) noted(c *kit.Context[handleMessage], m noted) {
 	switch {
 	case h.unsaved:
 		h.keep(c)
-	case h.take && !h.removing:
+		return
+	case len(h.dropped) > 0:
+		h.nudgeSoon(c)
+	}
+	if h.take && !h.removing {
 		h.drive(c)
 	}
 }

@@ -219,7 +219,9 @@ func (k *Kernel) Stats(ctx context.Context, id string) (isolation.Stats, error) 
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return isolation.Stats{Memory: map[string]uint64{"rss": 1 << 20}, CPU: time.Second, Bandwidth: c.spec.Limits.Bandwidth}, nil
+	return isolation.Stats{
+		Memory: map[string]uint64{"rss": 1 << 20}, CPU: time.Second, Bandwidth: c.spec.Limits.Bandwidth,
+	}, nil
 }
 
 // ErrPort is what a port gets that leads elsewhere already, ErrRate no rate.

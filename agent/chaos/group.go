@@ -49,8 +49,8 @@ var groupRemoved = Fault{
 // dissolveRounds is how often processes are moved that were born meanwhile.
 const dissolveRounds = 10
 
-// dissolve moves everybody in a group and below it to the group above, and
-// removes it.
+// dissolve moves everybody in a group and below it to a group above, and removes
+// it.
 func dissolve(folder string) error {
 	var all []string
 	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
@@ -63,10 +63,9 @@ func dissolve(folder string) error {
 		return err
 	}
 	slices.Reverse(all) // what is inside first
-	above := filepath.Dir(folder)
 	for _, group := range all {
 		for range dissolveRounds {
-			if err = moveAll(group, above); err != nil {
+			if err = moveAll(group, filepath.Dir(folder)); err != nil {
 				return err
 			}
 			if err = unix.Rmdir(group); !errors.Is(err, unix.EBUSY) {
@@ -80,16 +79,34 @@ func dissolve(folder string) error {
 	return nil
 }
 
+// moveAll moves the processes of a group to another one, or to the nearest above
+// that takes them: on v2 none does that has controllers for those below, but for
+// the topmost.
 func moveAll(from, to string) error {
 	pids, err := members(from)
 	if err != nil {
 		return err
 	}
 	for _, pid := range pids {
-		err := os.WriteFile(filepath.Join(to, "cgroup.procs"), strconv.AppendInt(nil, int64(pid), 10), 0)
+		err := move(pid, to)
+		for errors.Is(err, unix.EBUSY) && isGroup(filepath.Dir(to)) {
+			to = filepath.Dir(to)
+			err = move(pid, to)
+		}
 		if err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("move process %d: %w", pid, err)
 		}
 	}
 	return nil
 }
+
+func move(pid int, to string) error {
+	return os.WriteFile(procsOf(to), strconv.AppendInt(nil, int64(pid), 10), 0)
+}
+
+func isGroup(folder string) bool {
+	_, err := os.Stat(procsOf(folder))
+	return err == nil
+}
+
+func procsOf(group string) string { return filepath.Join(group, "cgroup.procs") }

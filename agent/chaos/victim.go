@@ -127,7 +127,7 @@ func (n *Node) trees() (trees []string, err error) {
 
 // members are the processes of a group.
 func members(folder string) (pids []int, err error) {
-	body, err := os.ReadFile(filepath.Join(folder, "cgroup.procs"))
+	body, err := os.ReadFile(procsOf(folder))
 	if err != nil {
 		return nil, err
 	}

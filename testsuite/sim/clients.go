@@ -43,6 +43,7 @@ type asked struct {
 	ids     int // that were given by then
 	answers []messaging.Answer
 	first   bool   // to read a job
+	chunks  []byte // of a stream
 	stops   string // the container whose first stop it is; a second one is answered at once
 }
 
@@ -127,13 +128,16 @@ func (c *clients) sentAway() {
 func (c *clients) gone() { c.here, c.asks = nil, map[messaging.Ask]*asked{} }
 
 // Chunk takes a part of a stream.
-func (c *clients) Chunk(ctx context.Context, ask messaging.Ask, _ string, _ []byte) error {
+func (c *clients) Chunk(ctx context.Context, ask messaging.Ask, _ string, data []byte) error {
 	at := slices.IndexFunc(c.here, func(one *client) bool { return one.number == ask.Client })
 	switch {
 	case at < 0:
 		return actors.ErrClientGone
 	case c.here[at].idle:
 		return c.w.loom.Wait(ctx, -1)
+	}
+	if a := c.asks[ask]; a != nil {
+		a.chunks = append(a.chunks, data...)
 	}
 	return nil
 }

@@ -146,7 +146,9 @@ func (c *clients) untrue(a *asked, answer messaging.Answer, r model.Resident, p 
 		}
 		p.jobs[m.Job] = words
 	case messaging.JobLinked:
-		return c.misread(a, m, r, p)
+		return c.misread(a, m.Status, string(m.Stdout), r, p)
+	case messaging.JobStreamed:
+		return c.misread(a, m.Status, string(a.chunks), r, p)
 	case messaging.PortMapped:
 		for _, port := range r.Spec.Network.Ports {
 			if uint32(port.Host) == m.Host && uint32(port.Container) == m.Container {
@@ -174,26 +176,32 @@ func (c *clients) denied(a *asked, m messaging.Failed, r model.Resident, p *prom
 	return ""
 }
 
-// misread is what a link has wrong.
-func (c *clients) misread(a *asked, m messaging.JobLinked, r model.Resident, p *promise) string {
-	link, is := a.command.(messaging.LinkJob)
-	if !is || c.w.watch.excused(r.Spec.ID) { // who watched the job was given up
+// misread is what somebody has wrong who read all of a job.
+func (c *clients) misread(a *asked, status uint32, output string, r model.Resident, p *promise) string {
+	number := uint32(0)
+	switch m := a.command.(type) {
+	case messaging.LinkJob:
+		number = m.Job
+	case messaging.StreamJob:
+		number = m.Job
+	default:
 		return ""
 	}
-	words, told := p.jobs[link.Job]
-	job, there := r.Jobs[link.Job]
-	if !told && !there { // it was asked for, and said not to be there: none was started
-		return ""
-	}
+	words, told := p.jobs[number]
+	job, there := r.Jobs[number]
 	want := uint32(255)
 	if job.Exit != nil && job.Exit.Signal == 0 {
 		want = uint32(job.Exit.Code)
 	}
-	if m.Status != want {
+	switch {
+	case c.w.watch.excused(r.Spec.ID): // who watched the job was given up
+	case !there && !told: // it was asked for, and said not to be there: none was started
+	case !there:
+		return "there is no such job"
+	case status != want:
 		return fmt.Sprintf("it ended with %d", want)
-	}
-	if told && string(m.Stdout) != words {
-		return fmt.Sprintf("it wrote %q", words)
+	case told && output != words:
+		return fmt.Sprintf("it wrote %q, and not %q", words, output)
 	}
 	return ""
 }

@@ -233,6 +233,10 @@ func TestWhatIsAnsweredWronglyIsComplainedOf(t *testing.T) {
 			s.pass(time.Second)
 			s.answer(messaging.LinkJob{Ask: a, Handle: "h", Job: 1}, messaging.JobLinked{Status: 3})
 		},
+		`it wrote "exit 3", and not ""`: func(s scene, a messaging.Ask) {
+			s.pass(time.Second)
+			s.answer(messaging.StreamJob{Ask: a, Handle: "h", Job: 1}, messaging.JobStreamed{Status: 3})
+		},
 		"it was told to be started": func(s scene, a messaging.Ask) {
 			s.answer(messaging.LinkJob{Ask: a, Handle: "h", Job: 1}, no("no such job"))
 		},

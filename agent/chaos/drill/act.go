@@ -26,7 +26,9 @@ func (r *run) act(ctx context.Context, acts []Act) {
 		if done.From.Sub(r.began) > r.Scenario.Duration {
 			done.To, done.Skipped = done.From, "its time was over, because those before took longer than planned"
 		} else {
-			done = r.inject(ctx, done, act.Order)
+			order := act.Order
+			order.ID = r.keeper.version[:8] + "-" + order.ID // a replay is no repetition
+			done = r.inject(ctx, done, order)
 		}
 		switch {
 		case done.Skipped != "":
@@ -61,6 +63,10 @@ func (r *run) inject(ctx context.Context, done Done, order chaos.Order) Done {
 	done.To = time.Now()
 	if refused, ok := errors.AsType[*bus.RefusedError](err); ok && refused.Code == chaos.CodeUnavailable {
 		done.Skipped = refused.Text
+		return done
+	}
+	if err != nil && ctx.Err() != nil {
+		done.Skipped = "the drill was ended early"
 		return done
 	}
 	if err != nil {

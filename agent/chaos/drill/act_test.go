@@ -94,6 +94,30 @@ func TestAnOrderThatIsLostIsGivenAgain(t *testing.T) {
 	}
 }
 
+// The same seed orders the same; an agent that lives on must not take it for
+// what it has done already.
+func TestAReplayIsDoneAnew(t *testing.T) {
+	b := newBattery(t, "n")
+	var ids []string
+	b.node("n", chaos.VerbInject, func(body []byte) any {
+		var o chaos.Order
+		if err := json.Unmarshal(body, &o); err != nil {
+			t.Error(err)
+		}
+		ids = append(ids, o.ID)
+		return chaos.Injected{}
+	})
+	b.node("n", chaos.VerbList, func([]byte) any { return chaos.Listing{} })
+	acts := Scenario{Fixed: []Fixed{{Order: chaos.Order{Fault: "job-killed"}}}}.Schedule(7, 1)
+	for range 2 {
+		again := run{Drill: b.Drill, log: b.log, keeper: newKeeper(b.Drill, b.log), began: b.began}
+		again.act(t.Context(), acts)
+	}
+	if len(ids) != 2 || ids[0] == ids[1] {
+		t.Errorf("orders %q; done: %+v", ids, b.log.Done)
+	}
+}
+
 func TestAnOrderIsNotCutOffByAnInterrupt(t *testing.T) {
 	b := newBattery(t, "n")
 	ctx, interrupt := context.WithCancel(t.Context())
@@ -125,6 +149,15 @@ func TestAProcessThatIsNoLongerTheAgentIsNotHeld(t *testing.T) {
 	b.node("n", chaos.VerbList, func([]byte) any { return chaos.Listing{PID: pid + 1} })
 	if _, err := b.hold(t.Context(), "n", pid); err == nil || !strings.Contains(err.Error(), "the agent is process") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestWhatAnInterruptKeptFromBeingDoneDidNotFail(t *testing.T) {
+	b := newBattery(t, "away")
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	if done := b.inject(ctx, Done{Node: "away"}, chaos.Order{Fault: "job-killed"}); done.Error != "" || done.Skipped == "" {
+		t.Errorf("%+v", done)
 	}
 }
 

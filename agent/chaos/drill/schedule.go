@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -27,7 +28,7 @@ func (s Scenario) Schedule(seed uint64, nodes int) []Act {
 	if len(s.Random.Faults) > 0 {
 		acts = append(acts, s.drawn(rng, nodes)...)
 	}
-	slices.SortStableFunc(acts, func(a, b Act) int { return int(a.At - b.At) })
+	slices.SortStableFunc(acts, func(a, b Act) int { return cmp.Compare(a.At, b.At) })
 	for i := range acts {
 		acts[i].Order.Seed = rng.Uint64()
 		acts[i].Order.ID = fmt.Sprintf("%d-%d", seed, i)

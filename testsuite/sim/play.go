@@ -198,6 +198,9 @@ func (w *world) left() string {
 	if o := w.watch.offer; o.MemoryMiB != memoryMiB || o.DiskMiB != diskMiB {
 		return fmt.Sprintf("the node offers %d MiB of memory and %d of disk", o.MemoryMiB, o.DiskMiB)
 	}
+	if len(w.watch.routes) > 0 {
+		return fmt.Sprintf("routers were told of these, and not that they are no more: %v", w.watch.routes)
+	}
 	for _, ask := range slices.SortedFunc(mapKeys(w.clients.asks), compareAsks) {
 		if a := w.clients.asks[ask]; len(a.answers) == 0 {
 			return fmt.Sprintf("%s of %s is not answered", describe(a.command), a.at.Sub(dawn))

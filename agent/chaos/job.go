@@ -11,7 +11,7 @@ import (
 )
 
 var jobKilled = Fault{
-	Name: "job-killed", Harm: One,
+	Name: "job-killed", Harm: One, Shows: killShows,
 	Does:      "the application's first process in one container is killed",
 	Heals:     "the instance is told as crashed; its controller starts another",
 	Available: always,

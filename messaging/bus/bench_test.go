@@ -5,12 +5,13 @@ import (
 
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/dea"
+	"github.com/deacon-agent/deacon/testsuite/logbook"
 )
 
 // BenchmarkPublish is from Publish to another program's hearing it.
 func BenchmarkPublish(b *testing.B) {
 	s := startServer(b, nil)
-	bus := openBus(b, newLogbook(), Config{Servers: []string{s.url}})
+	bus := openBus(b, logbook.New(), Config{Servers: []string{s.url}})
 	heard := subscribed(b, observer(b, s.url), "dea.heartbeat")
 	for b.Loop() {
 		bus.Publish(messaging.Beat{NodeID: nodeID})
@@ -21,7 +22,7 @@ func BenchmarkPublish(b *testing.B) {
 // BenchmarkPublishLines hands over 256 lines of 100 bytes at a time.
 func BenchmarkPublishLines(b *testing.B) {
 	s := startServer(b, nil)
-	bus := openBus(b, newLogbook(), Config{Servers: []string{s.url}})
+	bus := openBus(b, logbook.New(), Config{Servers: []string{s.url}})
 	line := messaging.LogLine{Application: "a", Instance: "i", Stream: "stdout", Text: make([]byte, 100)}
 	for i := range line.Text {
 		line.Text[i] = 'x'
@@ -42,7 +43,7 @@ func BenchmarkPublishLines(b *testing.B) {
 // handed over.
 func BenchmarkListen(b *testing.B) {
 	s := startServer(b, nil)
-	bus := openBus(b, newLogbook(), Config{Servers: []string{s.url}})
+	bus := openBus(b, logbook.New(), Config{Servers: []string{s.url}})
 	commands := make(chan messaging.Command, 1)
 	if err := bus.Listen(func(cmd messaging.Command) { commands <- cmd }); err != nil {
 		b.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/dea"
+	"github.com/deacon-agent/deacon/testsuite/logbook"
 )
 
 const startBody = `{"cc_partition":"p","droplet":"a","index":%d,"name":"n","version":"v",
@@ -23,7 +24,7 @@ const startBody = `{"cc_partition":"p","droplet":"a","index":%d,"name":"n","vers
 
 func TestAQuestionReachesTheNodeAndItsAnswerTheAsker(t *testing.T) {
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	commands := listen(t, b)
 	asker := observer(t, s.url)
 	answers := subscribed(t, asker, "_INBOX.x")
@@ -44,7 +45,7 @@ func TestAQuestionReachesTheNodeAndItsAnswerTheAsker(t *testing.T) {
 func TestCommandsAreHandedOverInTheOrderInWhichTheyWereSent(t *testing.T) {
 	const rounds = 1000
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	commands := listen(t, b)
 	controller := observer(t, s.url)
 	for i := range rounds {
@@ -66,7 +67,7 @@ func TestCommandsAreHandedOverInTheOrderInWhichTheyWereSent(t *testing.T) {
 
 func TestMalformedMessagesChangeNothingAndAreLoggedOnce(t *testing.T) {
 	s := startServer(t, nil)
-	log := newLogbook()
+	log := logbook.New()
 	b := openBus(t, log, Config{Servers: []string{s.url}})
 	commands := listen(t, b)
 	controller := observer(t, s.url)
@@ -96,7 +97,7 @@ func TestMalformedMessagesChangeNothingAndAreLoggedOnce(t *testing.T) {
 func TestABusOpensWithoutAServerAndFindsItLater(t *testing.T) {
 	s := startServer(t, nil)
 	s.stop()
-	log := newLogbook()
+	log := logbook.New()
 	b := openBus(t, log, Config{Servers: []string{s.url}})
 	if b.Connected() {
 		t.Fatal("connected to nobody")
@@ -114,7 +115,7 @@ func TestABusOpensWithoutAServerAndFindsItLater(t *testing.T) {
 	if cmd := receive(t, commands); cmd != (messaging.RouterStarted{}) {
 		t.Errorf("heard %+v", cmd)
 	}
-	log.wait(t, "no NATS server takes us")
+	log.Wait(t, "no NATS server takes us")
 }
 
 // goneServer was taken away from under a bus; back brings it back with an observer
@@ -123,7 +124,7 @@ func goneServer(t *testing.T) (s *natsServer, b *Bus, back func(subject string) 
 	t.Helper()
 	g := &gate{name: "bus"}
 	s = startServer(t, func(o *server.Options) { o.CustomClientAuthentication = g })
-	b = openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b = openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	g.shut.Store(true)
 	s.stop()
 	for b.Connected() {
@@ -205,7 +206,7 @@ func TestNothingIsLostWhereTheConnectionBreaksInTheMiddle(t *testing.T) {
 	const lines, exits, breaks = 60_000, 6000, 3
 	s := startServer(t, nil)
 	p := startProxy(t, s.url)
-	b := openBus(t, newLogbook(), Config{Servers: []string{p.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{p.url}})
 	seeing := observer(t, s.url)
 	heard, exited := subscribed(t, seeing, dea.LogsPattern("a.b", 0)), subscribed(t, seeing, "droplet.exited")
 	done := make(chan error, 1)
@@ -239,7 +240,7 @@ func TestNothingIsLostWhereTheConnectionBreaksInTheMiddle(t *testing.T) {
 // answers the ping behind it.
 func TestAPingOnAnotherConnectionProvesNothing(t *testing.T) {
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	back := make(chan struct{}, 1)
 	b.OnReconnect(func() { back <- struct{}{} })
 	err := b.deliver(t.Context(), func() error {
@@ -307,7 +308,7 @@ func TestLinesThatCantBeSentAreNotTaken(t *testing.T) {
 
 func TestALineThatHasNoPlaceIsAnErrorAtOnce(t *testing.T) {
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	err := b.PublishLine(t.Context(), messaging.LogLine{})
 	if err == nil || err.Error() != "dea: encode messaging.LogLine: no application" {
 		t.Errorf("error %v", err)
@@ -319,7 +320,7 @@ func TestALineThatHasNoPlaceIsAnErrorAtOnce(t *testing.T) {
 func TestPublishDoesNotBlockOnAServerThatHangs(t *testing.T) {
 	s := startServer(t, nil)
 	p := startProxy(t, s.url)
-	b := openBus(t, newLogbook(), Config{Servers: []string{p.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{p.url}})
 	p.hang()
 	reason := strings.Repeat("x", 64<<10)
 	begin := time.Now()
@@ -334,7 +335,7 @@ func TestPublishDoesNotBlockOnAServerThatHangs(t *testing.T) {
 func TestAnAnswerThatIsTooLongComesInSeveral(t *testing.T) {
 	const rows = 9000
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	heard := subscribed(t, observer(t, s.url), "_INBOX.x")
 	list := messaging.InstancesListed{ReplyTo: "_INBOX.x", NodeID: nodeID}
 	for i := range rows {
@@ -358,7 +359,7 @@ func TestAnAnswerThatIsTooLongComesInSeveral(t *testing.T) {
 
 func TestAMessageThatNoServerTakesIsLeftOutAndLogged(t *testing.T) {
 	s := startServer(t, func(o *server.Options) { o.MaxPayload = 4096 })
-	log := newLogbook()
+	log := logbook.New()
 	b := openBus(t, log, Config{Servers: []string{s.url}})
 	heard := subscribed(t, observer(t, s.url), ">")
 	b.Publish(messaging.ActorGaveUp{Actor: "a", Reason: strings.Repeat("x", 5000)})
@@ -366,12 +367,12 @@ func TestAMessageThatNoServerTakesIsLeftOutAndLogged(t *testing.T) {
 	if m := receive(t, heard); !strings.Contains(string(m.Data), "short") {
 		t.Errorf("heard %.100s", m.Data)
 	}
-	log.wait(t, "a message was left out")
+	log.Wait(t, "a message was left out")
 }
 
 func TestCloseSendsWhatWaitsAndEndsTheCallbacks(t *testing.T) {
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	commands := listen(t, b)
 	observing := observer(t, s.url)
 	heard := subscribed(t, observing, "droplet.exited")
@@ -419,7 +420,7 @@ func TestCloseWithoutAServerSaysWhatWasNotSent(t *testing.T) {
 
 func TestMessagesThatComeTooFastAreLostWithAWord(t *testing.T) {
 	s := startServer(t, nil)
-	log := newLogbook()
+	log := logbook.New()
 	b := openBus(t, log, Config{Servers: []string{s.url}})
 	held := make(chan struct{})
 	if err := b.Listen(func(messaging.Command) { <-held }); err != nil {
@@ -431,13 +432,13 @@ func TestMessagesThatComeTooFastAreLostWithAWord(t *testing.T) {
 		controller.Publish("router.start", nil)
 	}
 	controller.Flush()
-	log.wait(t, "messages were lost, they came too fast")
+	log.Wait(t, "messages were lost, they came too fast")
 	close(held)
 }
 
 func TestOnlyOneListens(t *testing.T) {
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	listen(t, b)
 	if err := b.Listen(func(messaging.Command) {}); err == nil {
 		t.Error("two listen")
@@ -450,7 +451,7 @@ func TestOnlyOneListens(t *testing.T) {
 
 func TestAServerInTheProcessNeedsNoSocket(t *testing.T) {
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{InProcess: s.server})
+	b := openBus(t, logbook.New(), Config{InProcess: s.server})
 	heard := subscribed(t, observer(t, s.url), "dea.heartbeat")
 	b.Publish(messaging.Beat{NodeID: nodeID})
 	receive(t, heard)

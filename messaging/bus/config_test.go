@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/testsuite/logbook"
 )
 
 func TestAConfigurationThatCantWorkIsAnErrorAtOnce(t *testing.T) {
@@ -50,7 +51,7 @@ func TestAConfigurationThatCantWorkIsAnErrorAtOnce(t *testing.T) {
 		"/nothing: no such file or directory": {Servers: []string{"a"}, TLS: TLS{Cert: "/nothing", Key: "/nothing"}},
 		`from "` + empty + `"`:                {Servers: []string{"a"}, TLS: TLS{CA: empty}},
 	} {
-		c.NodeID, c.Log = nodeID, newLogbook().logger()
+		c.NodeID, c.Log = nodeID, logbook.New().Logger()
 		_, err := Open(t.Context(), c)
 		if err == nil || !strings.HasPrefix(err.Error(), "bus: ") || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("error %v\nwant  %s", err, want)
@@ -59,7 +60,7 @@ func TestAConfigurationThatCantWorkIsAnErrorAtOnce(t *testing.T) {
 			t.Errorf("a secret is in %v", err)
 		}
 	}
-	_, err := Open(t.Context(), Config{Servers: []string{"a"}, NodeID: "a.b", Log: newLogbook().logger()})
+	_, err := Open(t.Context(), Config{Servers: []string{"a"}, NodeID: "a.b", Log: logbook.New().Logger()})
 	if err == nil || !strings.Contains(err.Error(), "node id") {
 		t.Errorf("error %v", err)
 	}
@@ -146,14 +147,14 @@ func startSecureServer(t *testing.T, a *authority) *natsServer {
 func TestTLSWithAUserAndAPasswordWorksAsConfigured(t *testing.T) {
 	a := newAuthority(t)
 	s := startSecureServer(t, a)
-	log := newLogbook()
+	log := logbook.New()
 	c := Config{
 		Servers: []string{s.url}, User: "node", Password: "s3cret",
 		TLS: TLS{CA: a.file("ca.pem"), Cert: a.file("client.pem"), Key: a.file("client.key")},
 	}
 	b := openBus(t, log, c)
 	commands := listen(t, b)
-	c.Log = log.logger()
+	c.Log = log.Logger()
 	client, err := Dial(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -172,17 +173,17 @@ func TestTLSWithAUserAndAPasswordWorksAsConfigured(t *testing.T) {
 func TestAWrongPasswordIsSaidAndNotShown(t *testing.T) {
 	a := newAuthority(t)
 	s := startSecureServer(t, a)
-	log := newLogbook()
+	log := logbook.New()
 	c := Config{
 		Servers: []string{strings.Replace(s.url, "nats://", "tls://node:wr0ng@", 1)},
 		TLS:     TLS{CA: a.file("ca.pem"), Cert: a.file("client.pem"), Key: a.file("client.key")},
 	}
 	b := openBus(t, log, c)
-	log.wait(t, "Authorization Violation")
+	log.Wait(t, "Authorization Violation")
 	if b.Connected() {
 		t.Error("connected with a wrong password")
 	}
-	c.Log = log.logger()
+	c.Log = log.Logger()
 	_, err := Dial(t.Context(), c)
 	if err == nil || !strings.Contains(err.Error(), "Authorization Violation") || strings.Contains(err.Error(), "wr0ng") {
 		t.Errorf("error %v", err)
@@ -196,7 +197,7 @@ func TestAnUnknownAuthorityIsNotTrusted(t *testing.T) {
 	s := startSecureServer(t, newAuthority(t))
 	other := newAuthority(t)
 	_, err := Dial(t.Context(), Config{
-		Servers: []string{s.url}, TLS: TLS{CA: other.file("ca.pem")}, Log: newLogbook().logger(),
+		Servers: []string{s.url}, TLS: TLS{CA: other.file("ca.pem")}, Log: logbook.New().Logger(),
 	})
 	if err == nil || !strings.Contains(err.Error(), "unknown authority") {
 		t.Errorf("error %v", err)
@@ -215,10 +216,10 @@ func TestANkeySeedFileLogsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := startServer(t, func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} })
-	if b := openBus(t, newLogbook(), Config{Servers: []string{s.url}, NkeySeedFile: file}); !b.Connected() {
+	if b := openBus(t, logbook.New(), Config{Servers: []string{s.url}, NkeySeedFile: file}); !b.Connected() {
 		t.Error("not connected")
 	}
-	if _, err := Dial(t.Context(), Config{Servers: []string{s.url}, Log: newLogbook().logger()}); err == nil {
+	if _, err := Dial(t.Context(), Config{Servers: []string{s.url}, Log: logbook.New().Logger()}); err == nil {
 		t.Error("connected without a key")
 	}
 }
@@ -230,10 +231,10 @@ func TestAPermissionThatIsMissingIsLogged(t *testing.T) {
 			Publish:   &server.SubjectPermission{Deny: []string{"dea.heartbeat"}},
 		}}}
 	})
-	log := newLogbook()
+	log := logbook.New()
 	b := openBus(t, log, Config{Servers: []string{s.url}, User: "node", Password: "p"})
 	listen(t, b)
-	log.wait(t, `Permissions Violation for Subscription to \"dea.stop\"`)
+	log.Wait(t, `Permissions Violation for Subscription to \"dea.stop\"`)
 	b.Publish(messaging.Beat{NodeID: nodeID})
-	log.wait(t, `Permissions Violation for Publish to \"dea.heartbeat\"`)
+	log.Wait(t, `Permissions Violation for Publish to \"dea.heartbeat\"`)
 }

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/deacon-agent/deacon/testsuite/logbook"
 )
 
 // unwilling is a refusal with a code.
@@ -18,7 +20,7 @@ func (unwilling) Code() string  { return "unwilling" }
 
 func TestWhatIsOfferedIsAnsweredOrRefusedWithACode(t *testing.T) {
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	answer := func(body []byte) ([]byte, error) {
 		switch string(body) {
 		case "no":
@@ -47,6 +49,7 @@ func TestWhatIsOfferedIsAnsweredOrRefusedWithACode(t *testing.T) {
 		}
 	}
 	b.StopListening()
+	b.conn.Flush() // until the server knows
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if _, err := client.Ask(ctx, "deacon.v1.x.greet", nil); !errors.Is(err, ErrNobody) && !errors.Is(err, context.DeadlineExceeded) {
@@ -60,7 +63,7 @@ func TestWhatIsOfferedIsAnsweredOrRefusedWithACode(t *testing.T) {
 // An offered question names the subject of its answers, like any other.
 func TestNobodyIsMadeToSayWhatProgramsActUpon(t *testing.T) {
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	listen(t, b)
 	asked := make(chan struct{}, 8)
 	err := b.Offer("greet", "deacon.v1.x.greet", func([]byte) ([]byte, error) {
@@ -90,7 +93,7 @@ func TestNobodyIsMadeToSayWhatProgramsActUpon(t *testing.T) {
 func TestADialOfOnesOwnMakesEveryConnection(t *testing.T) {
 	s := startServer(t, nil)
 	var dialled atomic.Int32
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}, Dial: func(network, address string) (net.Conn, error) {
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}, Dial: func(network, address string) (net.Conn, error) {
 		dialled.Add(1)
 		if !strings.HasSuffix(s.url, address) {
 			t.Errorf("dials %s, want %s", address, s.url)

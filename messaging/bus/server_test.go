@@ -1,22 +1,19 @@
 package bus
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/testsuite/logbook"
 )
 
 // patience is how long anything that must come is waited for.
@@ -86,51 +83,10 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 	return c.GetOpts().Name != g.name || !g.shut.Load()
 }
 
-// logbook is a log that can be waited for.
-type logbook struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	wrote chan struct{}
-}
-
-func newLogbook() *logbook { return &logbook{wrote: make(chan struct{}, 1)} }
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	select {
-	case l.wrote <- struct{}{}:
-	default:
-	}
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *logbook) logger() hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{Output: l, Level: hclog.Debug})
-}
-
-func (l *logbook) wait(t *testing.T, text string) {
-	t.Helper()
-	deadline := time.After(patience)
-	for !strings.Contains(l.String(), text) {
-		select {
-		case <-l.wrote:
-		case <-deadline:
-			t.Fatalf("the log never said %q:\n%s", text, l)
-		}
-	}
-}
-
 // openBus opens one that the test closes.
-func openBus(t testing.TB, log *logbook, c Config) *Bus {
+func openBus(t testing.TB, log *logbook.Logbook, c Config) *Bus {
 	t.Helper()
-	c.Name, c.Log = "bus", log.logger()
+	c.Name, c.Log = "bus", log.Logger()
 	if c.NodeID == "" {
 		c.NodeID = nodeID
 	}

@@ -11,13 +11,14 @@ import (
 
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/dea"
+	"github.com/deacon-agent/deacon/testsuite/logbook"
 )
 
 // twoNodes answer deacon.v1.ps with their ids.
 func twoNodes(t *testing.T, url string) {
 	t.Helper()
 	for _, id := range []string{"node-a", "node-b"} {
-		b := openBus(t, newLogbook(), Config{Servers: []string{url}, NodeID: id, Version: "0.0.1"})
+		b := openBus(t, logbook.New(), Config{Servers: []string{url}, NodeID: id, Version: "0.0.1"})
 		err := b.Listen(func(cmd messaging.Command) {
 			if list, ok := cmd.(messaging.ListInstances); ok {
 				b.Publish(messaging.InstancesListed{ReplyTo: list.ReplyTo, NodeID: id})
@@ -32,7 +33,7 @@ func twoNodes(t *testing.T, url string) {
 
 func dial(t *testing.T, url string) *Client {
 	t.Helper()
-	client, err := Dial(t.Context(), Config{Servers: []string{url}, Name: "client", Log: newLogbook().logger()})
+	client, err := Dial(t.Context(), Config{Servers: []string{url}, Name: "client", Log: logbook.New().Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func TestANodeRefusesAMalformedQuestionWithAWord(t *testing.T) {
 
 func TestAQuestionEndsWithItsContext(t *testing.T) {
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	commands := listen(t, b)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
@@ -125,7 +126,7 @@ func TestTheServiceIsFoundAndCounted(t *testing.T) {
 
 func TestAClientSpeaksAndListensAsAControllerDoes(t *testing.T) {
 	s := startServer(t, nil)
-	b := openBus(t, newLogbook(), Config{Servers: []string{s.url}})
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
 	commands := listen(t, b)
 	client := dial(t, s.url)
 	heard := make(chan string, 8)
@@ -151,7 +152,7 @@ func TestAClientSpeaksAndListensAsAControllerDoes(t *testing.T) {
 func TestAClientSaysWhatItCantReach(t *testing.T) {
 	s := startServer(t, nil)
 	s.stop()
-	_, err := Dial(t.Context(), Config{Servers: []string{s.url}, Log: newLogbook().logger()})
+	_, err := Dial(t.Context(), Config{Servers: []string{s.url}, Log: logbook.New().Logger()})
 	want := "bus: connect to " + s.url + ": nats: no servers available for connection"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)

@@ -47,7 +47,7 @@ func TestWhoComesBeyondTheLimitIsTurnedAwayAndLaterLetIn(t *testing.T) {
 	for range 10 {
 		dial(t, n.path).expectEnd()
 	}
-	n.log.wait(t, "a client was turned away: reason=\"there are 2 already\"")
+	n.log.Wait(t, "a client was turned away: reason=\"there are 2 already\"")
 	first.send(ping())
 	first.pong()
 	second.conn.Close()
@@ -88,7 +88,7 @@ func TestWithoutFileDescriptorsClientsWait(t *testing.T) {
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: n.path}); err != nil {
 		t.Fatal(err)
 	}
-	n.log.wait(t, "a client can't be accepted")
+	n.log.Wait(t, "a client can't be accepted")
 	first.send(ping())
 	first.pong()
 	if err := restore(); err != nil {

@@ -8,18 +8,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/warden"
 	"github.com/deacon-agent/deacon/messaging/warden/protocol"
+	"github.com/deacon-agent/deacon/testsuite/logbook"
 )
 
 // patience is how long anything that must come is waited for.
@@ -32,47 +30,6 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
-}
-
-// logbook is a log that can be waited for.
-type logbook struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	wrote chan struct{}
-}
-
-func newLogbook() *logbook { return &logbook{wrote: make(chan struct{}, 1)} }
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	select {
-	case l.wrote <- struct{}{}:
-	default:
-	}
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *logbook) logger() hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{Output: l, Level: hclog.Debug})
-}
-
-func (l *logbook) wait(t *testing.T, text string) {
-	t.Helper()
-	deadline := time.After(patience)
-	for !strings.Contains(l.String(), text) {
-		select {
-		case <-l.wrote:
-		case <-deadline:
-			t.Fatalf("the log never said %q:\n%s", text, l)
-		}
-	}
 }
 
 // socketPath is a path that isn't there yet. A test's own folder would make it
@@ -91,18 +48,18 @@ func socketPath(t testing.TB) string {
 type node struct {
 	*Door
 	path     string
-	log      *logbook
+	log      *logbook.Logbook
 	commands chan messaging.Command
 }
 
 // open opens a door that the test closes.
 func open(t testing.TB, c Config) *node {
 	t.Helper()
-	n := &node{log: newLogbook(), commands: make(chan messaging.Command, 1<<16)}
+	n := &node{log: logbook.New(), commands: make(chan messaging.Command, 1<<16)}
 	if c.Path == "" {
 		c.Path = socketPath(t)
 	}
-	c.Log = n.log.logger()
+	c.Log = n.log.Logger()
 	door, err := Open(c, func(cmd messaging.Command) { n.commands <- cmd })
 	if err != nil {
 		t.Fatal(err)
@@ -318,7 +275,7 @@ func TestAnAnswerOfTheWrongKindIsAFailure(t *testing.T) {
 		t.Errorf("answered with %v", m.Type)
 	}
 	c.pong()
-	n.log.wait(t, "an answer can't be told")
+	n.log.Wait(t, "an answer can't be told")
 }
 
 func TestWhatNobodyWaitsForIsDropped(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/warden"
+	"github.com/deacon-agent/deacon/testsuite/logbook"
 )
 
 // drain drains in the background and returns once nobody is accepted any more.
@@ -204,7 +205,7 @@ func TestAClientIsThereUntilItsGoingWasDelivered(t *testing.T) {
 	path := socketPath(t)
 	var door *Door
 	ready := make(chan struct{})
-	door, err := Open(Config{Path: path, Log: newLogbook().logger()}, func(cmd messaging.Command) {
+	door, err := Open(Config{Path: path, Log: logbook.New().Logger()}, func(cmd messaging.Command) {
 		if gone, ok := cmd.(messaging.ClientGone); ok {
 			<-ready
 			there <- door.find(gone.Client) != nil

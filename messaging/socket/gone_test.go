@@ -13,6 +13,7 @@ import (
 
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/warden"
+	"github.com/deacon-agent/deacon/testsuite/logbook"
 )
 
 func TestAClientThatLeavesIsNoticedWhileItsRequestIsUnderWay(t *testing.T) {
@@ -58,8 +59,8 @@ func TestTheRequestOfAClientThatLeavesAtOnceIsDelivered(t *testing.T) {
 // what must be heard later to come first if it can.
 func openSlow(t *testing.T) *node {
 	t.Helper()
-	n := &node{log: newLogbook(), path: socketPath(t), commands: make(chan messaging.Command, 1<<16)}
-	door, err := Open(Config{Path: n.path, Log: n.log.logger()}, func(cmd messaging.Command) {
+	n := &node{log: logbook.New(), path: socketPath(t), commands: make(chan messaging.Command, 1<<16)}
+	door, err := Open(Config{Path: n.path, Log: n.log.Logger()}, func(cmd messaging.Command) {
 		if _, ok := cmd.(messaging.ClientConnected); ok {
 			for range 1000 {
 				runtime.Gosched()

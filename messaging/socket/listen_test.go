@@ -16,12 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/testsuite/logbook"
 )
 
 // refused opens a door that must not open.
 func refused(t *testing.T, c Config, reasons ...string) {
 	t.Helper()
-	c.Log = newLogbook().logger()
+	c.Log = logbook.New().Logger()
 	door, err := Open(c, func(messaging.Command) {})
 	if err == nil {
 		door.Close()
@@ -98,7 +99,7 @@ func TestOfManyServersAtOnceOneOpens(t *testing.T) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				door, err := Open(Config{Path: path, Log: newLogbook().logger()}, func(messaging.Command) {})
+				door, err := Open(Config{Path: path, Log: logbook.New().Logger()}, func(messaging.Command) {})
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {

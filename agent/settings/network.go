@@ -8,25 +8,33 @@ import (
 
 // Address reads an IPv4 address.
 func (r *Reader) Address(a *hcl.Attribute, into *netip.Addr) {
-	v, ok := r.Word(a, "an IPv4 address")
-	if !ok {
-		return
-	}
-	if addr, ok := r.addressOf(a, v); ok {
-		*into = addr
+	if given, ok := r.Word(a, "an IPv4 address"); ok {
+		one(a, given, r.addressOf, into)
 	}
 }
 
 // Addresses reads a list of them.
 func (r *Reader) Addresses(a *hcl.Attribute, into *[]netip.Addr) {
-	list, ok := r.Texts(a)
+	list(r, a, r.addressOf, into)
+}
+
+// one reads what a word stands for.
+func one[T any](a *hcl.Attribute, given string, of func(*hcl.Attribute, string) (T, bool), into *T) {
+	if value, ok := of(a, given); ok {
+		*into = value
+	}
+}
+
+// list reads what each word of a list stands for.
+func list[T any](r *Reader, a *hcl.Attribute, of func(*hcl.Attribute, string) (T, bool), into *[]T) {
+	all, ok := r.Texts(a)
 	if !ok {
 		return
 	}
 	*into = nil
-	for _, given := range list {
-		if addr, ok := r.addressOf(a, given); ok {
-			*into = append(*into, addr)
+	for _, given := range all {
+		if value, ok := of(a, given); ok {
+			*into = append(*into, value)
 		}
 	}
 }
@@ -42,27 +50,14 @@ func (r *Reader) addressOf(a *hcl.Attribute, given string) (netip.Addr, bool) {
 
 // Prefix reads an IPv4 network.
 func (r *Reader) Prefix(a *hcl.Attribute, into *netip.Prefix) {
-	v, ok := r.Word(a, "an IPv4 network")
-	if !ok {
-		return
-	}
-	if prefix, ok := r.prefixOf(a, v); ok {
-		*into = prefix
+	if given, ok := r.Word(a, "an IPv4 network"); ok {
+		one(a, given, r.prefixOf, into)
 	}
 }
 
 // Prefixes reads a list of them.
 func (r *Reader) Prefixes(a *hcl.Attribute, into *[]netip.Prefix) {
-	list, ok := r.Texts(a)
-	if !ok {
-		return
-	}
-	*into = nil
-	for _, given := range list {
-		if prefix, ok := r.prefixOf(a, given); ok {
-			*into = append(*into, prefix)
-		}
-	}
+	list(r, a, r.prefixOf, into)
 }
 
 func (r *Reader) prefixOf(a *hcl.Attribute, given string) (netip.Prefix, bool) {

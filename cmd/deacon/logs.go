@@ -58,11 +58,8 @@ func (s *session) logs(ctx context.Context, app string, o logsOptions) error {
 		return err
 	}
 	defer link.close()
-	rows, err := link.rows(ctx)
+	rows, err := link.rowsOf(ctx, app)
 	if err != nil {
-		return err
-	}
-	if rows, err = find(rows, app); err != nil {
 		return err
 	}
 	rows = newest(rows)

@@ -94,6 +94,15 @@ func (l *link) rows(ctx context.Context) ([]row, error) {
 	return rows, err
 }
 
+// rowsOf are an application's, which is there.
+func (l *link) rowsOf(ctx context.Context, app string) ([]row, error) {
+	rows, err := l.rows(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return find(rows, app)
+}
+
 // nodesAndRows asks every node for its instances, and tells which nodes there
 // are. A node with many instances answers in several pieces.
 func (l *link) nodesAndRows(ctx context.Context) (nodes []string, rows []row, err error) {

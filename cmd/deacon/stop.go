@@ -54,11 +54,8 @@ func (s *session) stop(ctx context.Context, app string, o stopOptions) error {
 		return err
 	}
 	defer link.close()
-	rows, err := link.rows(ctx)
+	rows, err := link.rowsOf(ctx, app)
 	if err != nil {
-		return err
-	}
-	if rows, err = find(rows, app); err != nil {
 		return err
 	}
 	targets := slices.DeleteFunc(slices.Clone(rows), func(r row) bool {

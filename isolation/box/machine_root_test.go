@@ -62,15 +62,22 @@ func newMachine(t testing.TB) *machine {
 // open is an agent's start: what it recovers is returned.
 func (m *machine) open() (*Box, []isolation.Spec) {
 	m.t.Helper()
-	b, err := Open(m.config)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	b := m.successor()
 	specs, err := b.Recover(m.t.Context())
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	return b, specs
+}
+
+// successor is an agent that has recovered nothing yet.
+func (m *machine) successor() *Box {
+	m.t.Helper()
+	b, err := Open(m.config)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return b
 }
 
 // end is an orderly end with nothing left running.

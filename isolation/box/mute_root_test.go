@@ -51,10 +51,7 @@ func reach(t *testing.T, address string) {
 func TestAContainerThatCantBeAskedIsNeitherKilledNorCutOff(t *testing.T) {
 	m := newMachine(t)
 	spec, pid := aMuteContainer(t, m)
-	b, err := Open(m.config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := m.successor()
 	defer m.end(b)
 	defer unix.Kill(pid, unix.SIGCONT)
 
@@ -79,10 +76,7 @@ func TestAContainerThatCantBeAskedIsNeitherKilledNorCutOff(t *testing.T) {
 func TestAnOrphanOutlivesARecoverThatCouldNotAskEverybody(t *testing.T) {
 	m := newMachine(t)
 	_, pid := aMuteContainer(t, m)
-	second, err := Open(m.config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	second := m.successor()
 	if _, err := second.recover(t.Context(), 100*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
@@ -97,10 +91,7 @@ func TestAnOrphanOutlivesARecoverThatCouldNotAskEverybody(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	third, err := Open(m.config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	third := m.successor()
 	if _, err := third.recover(t.Context(), 100*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
@@ -132,10 +123,7 @@ func runs(pid int) bool {
 func TestAContainerWhoseQueueIsFullIsAskedAgain(t *testing.T) {
 	m := newMachine(t)
 	spec, pid := aMuteContainer(t, m)
-	b, err := Open(m.config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := m.successor()
 	defer m.end(b)
 	defer unix.Kill(pid, unix.SIGCONT)
 	fillQueue(t, b.folder(spec.ID).socket())
@@ -174,10 +162,7 @@ func fillQueue(t *testing.T, path string) {
 func TestARecoverThatIsCutShortChangesNothing(t *testing.T) {
 	m := newMachine(t)
 	spec, pid := aMuteContainer(t, m)
-	b, err := Open(m.config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := m.successor()
 	defer m.end(b)
 	defer unix.Kill(pid, unix.SIGCONT)
 	ctx, cancel := context.WithCancelCause(t.Context())

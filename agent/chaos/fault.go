@@ -31,7 +31,8 @@ type Fault struct {
 	Harm  Harm
 	// For is how long it lasts where an order doesn't say; 0: it is done in a moment.
 	For time.Duration
-	// Shows is how long it may take until the harm is to be seen at all.
+	// Shows is how long it may take until the harm is to be seen at all, by a node
+	// that nothing else keeps from noticing.
 	Shows time.Duration
 	// Silences says that the node may be unheard while it lasts.
 	Silences bool

@@ -16,7 +16,7 @@ import (
 )
 
 var groupRemoved = Fault{
-	Name: "group-removed", Harm: One, Shows: 25 * time.Second,
+	Name: "group-removed", Harm: One, Shows: 6 * time.Second,
 	Does:      "the jobs of one container are moved out of its cgroups, and those are removed, as `cgdelete` would",
 	Heals:     "the node notices, and ends the instance with the reason; its controller starts another",
 	Available: always,

@@ -3,7 +3,6 @@ package chaos
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -11,7 +10,7 @@ import (
 )
 
 var linkDeleted = Fault{
-	Name: "link-deleted", Harm: One, Shows: 25 * time.Second,
+	Name: "link-deleted", Harm: One,
 	Does:      "the link of one container is deleted",
 	Heals:     "the node notices, and gives it back or ends the instance with the reason",
 	Available: always,

@@ -235,7 +235,7 @@ func TestThePageStandsAlone(t *testing.T) {
 func TestAWindowThatTheEndCutsShortIsNoFinding(t *testing.T) {
 	h := newHistory(t)
 	h.answers("a/0")
-	h.fault("link-deleted", "a/0", 50, 50)
+	h.fault("state-flipped", "a/0", 55, 55)
 	h.finds()
 	h = newHistory(t)
 	h.answers("a/0", 50, 60)
@@ -266,10 +266,10 @@ func TestAWindowIsNoLargerThanTheHarm(t *testing.T) {
 	h := newHistory(t)
 	h.answers("a/0", 10, 12)
 	h.answers("b/0")
-	h.fault("link-deleted", "a/0", 10, 10)
+	h.fault("state-flipped", "a/0", 10, 10)
 	h.finds()
 	for i := range h.log.Requests {
-		if r := &h.log.Requests[i]; r.Target == "a/0" && r.From.Equal(h.at(20)) {
+		if r := &h.log.Requests[i]; r.Target == "a/0" && r.From.Equal(h.at(18)) {
 			r.Error = "connection refused"
 		}
 	}
@@ -279,11 +279,11 @@ func TestAWindowIsNoLargerThanTheHarm(t *testing.T) {
 // What a fault harms may show late, and another fault's harm before it.
 func TestAnotherFaultsHarmEndsNoWindow(t *testing.T) {
 	h := newHistory(t)
-	h.answers("a/0", 15, 17)
+	h.answers("a/0", 11, 13)
 	h.fault("group-removed", "a/0", 10, 10)
-	h.fault("job-killed", "a/0", 14.5, 14.5)
+	h.fault("job-killed", "a/0", 11, 11)
 	for i := range h.log.Requests {
-		if r := &h.log.Requests[i]; r.From.Equal(h.at(25)) {
+		if r := &h.log.Requests[i]; r.From.Equal(h.at(15)) {
 			r.Error = "connection refused"
 		}
 	}
@@ -355,4 +355,22 @@ func TestWhatIsEmptyIsAListInJSON(t *testing.T) {
 	if err != nil || strings.Contains(string(body), "null") {
 		t.Errorf("%v: %s", err, body)
 	}
+}
+
+// A link that is gone is missed at once: who is answered has it again.
+func TestAnAnswerProvesThatALinkIsBack(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 15, 16)
+	h.fault("link-deleted", "a/0", 9.5, 9.5)
+	h.finds("a/0: 1 request was not answered")
+}
+
+// While a node is kept from noticing a fault, it can't show.
+func TestAFaultMayShowLaterWhereTheNodeIsHindered(t *testing.T) {
+	h := newHistory(t)
+	h.answers("a/0", 20, 22)
+	h.fault("group-removed", "a/0", 10, 10)
+	h.finds("a/0: 2 requests were not answered")
+	h.fault("agent-stopped", "", 11, 19)
+	h.finds()
 }

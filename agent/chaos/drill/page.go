@@ -22,6 +22,12 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"day":    func(t time.Time) string { return t.Format("2 January 2006, 15:04:05 MST") },
 	"short":  shortSpan,
 	"number": grouped,
+	"noun": func(n int, one, many string) string {
+		if n == 1 {
+			return one
+		}
+		return many
+	},
 }).Parse(pageText))
 
 // Page is the report for people.

@@ -132,8 +132,9 @@ func (j *judge) open() map[string][]Window {
 }
 
 func (j *judge) harm(d Done, fault chaos.Fault, target string) harm {
-	over := later(d.To, d.From.Add(fault.Shows))
-	limit := j.hindered[d.Node].after(over, j.scenario.Recovery)
+	hindered := j.hindered[d.Node]
+	over := later(d.To, hindered.after(d.From, fault.Shows))
+	limit := hindered.after(over, j.scenario.Recovery)
 	return harm{done: d.To, over: over, Window: Window{
 		Fault: d.Fault, Target: target, Instance: d.Instance, From: d.From, To: limit, Limit: limit, Open: true,
 	}}

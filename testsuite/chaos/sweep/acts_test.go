@@ -166,17 +166,25 @@ func (n *node) destroy(ctx context.Context) error {
 // What is copied: a few files of different sizes.
 var cargo = map[string]string{"a": "alpha", "b/c": "gamma", "b/d": string(make([]byte, 100_000))}
 
+func loadCargo(folder string) error {
+	for name, content := range cargo {
+		path := filepath.Join(folder, name)
+		err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (n *node) copyIn(ctx context.Context) error {
 	source, err := os.MkdirTemp(filepath.Join(n.Config.State, "cargo"), "in")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(source)
-	for name, content := range cargo {
-		path := filepath.Join(source, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
-			return err
-		}
+	if err := loadCargo(source); err != nil {
+		return err
 	}
 	vcap := isolation.User{UID: rootfs.VcapID, GID: rootfs.VcapID}
 	if err := n.box.CopyIn(ctx, n.first(), isolation.Copy{Source: source + "/", Target: "cargo"}, vcap); err != nil {

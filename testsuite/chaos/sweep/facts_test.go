@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -309,11 +307,8 @@ func judgeFiles(b *belief, status isolation.Status) error {
 		if !is {
 			continue
 		}
-		for name, want := range cargo {
-			got, err := os.ReadFile(filepath.Join(copy.root+said.Text, name))
-			if err != nil || string(got) != want {
-				return fmt.Errorf("%s was %s, and has %d bytes: %v", name, copy.what, len(got), err)
-			}
+		if err := cargoIn(copy.root + said.Text); err != nil {
+			return fmt.Errorf("files were %s: %w", copy.what, err)
 		}
 	}
 	return nil

@@ -25,6 +25,7 @@ type living struct {
 	ctl    *rig.Controller
 	serve  rig.Droplet
 	socket string
+	cargo  string // a folder for what is copied
 	client *wardenclient.Client
 	tracer *part
 	traces rig.Traces
@@ -33,6 +34,7 @@ type living struct {
 	id     string
 	over   chan struct{} // closed when the tracing is
 	traced answer
+	died   map[string]bool // in this round, by their roles
 }
 
 const (
@@ -48,8 +50,11 @@ func newLiving(t *testing.T) *living {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(folder) })
+	if err := loadCargo(filepath.Join(folder, "in")); err != nil {
+		t.Fatal(err)
+	}
 	nats, blobs := rig.StartNATS(t), rig.NewDropletServer(t)
-	l := &living{t: t, socket: filepath.Join(folder, "w.sock"), pool: netip.MustParsePrefix(poolText)}
+	l := &living{t: t, socket: filepath.Join(folder, "w.sock"), cargo: folder, pool: netip.MustParsePrefix(poolText)}
 	l.tracer = startPart(t, TracerEnv+"=1")
 	t.Cleanup(l.tracer.end)
 	l.ctl = rig.NewController(t, nats.URL)
@@ -83,12 +88,11 @@ func (l *living) reconnect() {
 	l.client = client
 }
 
-// trace has the agent killed at a step; over is closed when it was.
-func (l *living) trace(target Target) {
+// trace has somebody killed at a step: a role is who.
+func (l *living) trace(k agentKill) {
 	l.t.Helper()
 	l.over = make(chan struct{})
-	target.Role, target.PID = agent, l.node.PID()
-	if err := l.tracer.send(order{Targets: []Target{target}}); err != nil {
+	if err := l.tracer.send(order{Targets: l.targets(k)}); err != nil {
 		l.t.Fatal(err)
 	}
 	var a answer
@@ -105,8 +109,37 @@ func (l *living) trace(target Target) {
 	}()
 }
 
-// untrace ends the tracing and says what became of the agent.
-func (l *living) untrace() Traced {
+// targets are the processes of a role. Which PID 1 an agent takes is its own
+// choice: each is traced, and the first that comes so far is killed.
+func (l *living) targets(k agentKill) (all []Target) {
+	head := launcherOf(l.node.PID())
+	if k.role == launcherMeanwhile {
+		return []Target{{Role: launcher, PID: l.node.PID(), N: k.n, After: k.after, Instead: head}}
+	}
+	for i, role := range strings.Split(k.role, "+") {
+		target := Target{Role: role, N: k.n, After: k.after}
+		if i > 0 {
+			target.N = k.m
+		}
+		switch role {
+		case agent:
+			target.PID = l.node.PID()
+		case launcher:
+			target.PID = head
+		case pid1:
+			for _, child := range childrenOf(head) {
+				target.PID, target.Perhaps = child, true
+				all = append(all, target)
+			}
+			continue
+		}
+		all = append(all, target)
+	}
+	return all
+}
+
+// untrace ends the tracing and says what became of the targets.
+func (l *living) untrace() []Traced {
 	l.t.Helper()
 	if err := l.tracer.send(order{}); err != nil {
 		l.t.Fatal(err)
@@ -115,27 +148,15 @@ func (l *living) untrace() Traced {
 	if l.traced.Error != "" {
 		l.t.Fatal("sweep: the tracer: ", l.traced.Error)
 	}
-	return l.traced.Traced[0]
-}
-
-// killed says whether the agent was, so that nobody waits for its word.
-func (l *living) killed() bool {
-	select {
-	case <-l.over:
-		return true
-	default:
-		return false
-	}
+	return l.traced.Traced
 }
 
 // hears waits for a message for as long as the agent lives.
 func (l *living) hears(subject string, matches ...rig.Match) (rig.Seen, bool) {
 	for deadline := time.Now().Add(soon); time.Now().Before(deadline); {
-		if seen, ok := l.ctl.Next(subject, 20*time.Millisecond, matches...); ok {
-			return seen, true
-		}
-		if l.killed() {
-			return l.ctl.Next(subject, 20*time.Millisecond, matches...)
+		alive := l.alive()
+		if seen, ok := l.ctl.Next(subject, 20*time.Millisecond, matches...); ok || !alive {
+			return seen, ok
 		}
 	}
 	return rig.Seen{}, false
@@ -144,15 +165,18 @@ func (l *living) hears(subject string, matches ...rig.Match) (rig.Seen, bool) {
 // bounded is a client's patience: no longer than the agent lives.
 func (l *living) bounded() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(l.t.Context(), soon)
-	if l.over != nil {
-		go func(over chan struct{}) {
+	go func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for l.alive() {
 			select {
-			case <-over:
-				cancel()
+			case <-tick.C:
 			case <-ctx.Done():
+				return
 			}
-		}(l.over)
-	}
+		}
+		cancel()
+	}()
 	return ctx, cancel
 }
 
@@ -183,14 +207,19 @@ func (l *living) successor(alive bool) {
 // settle is a node with nothing to do: what it has then is the measure of what
 // is left later. The spares that it keeps may come and go.
 func (l *living) settle() {
-	l.idle = l.traces.Inventory(l.pool, l.node.PID())
+	l.idle = l.kept().inventory()
 	for _, thing := range slices.Clone(l.idle) {
-		if strings.HasPrefix(thing, "process of ") {
+		if strings.HasPrefix(thing, "process of ") || strings.HasPrefix(thing, "namespace of ") {
 			for range spareMost {
 				l.idle = append(l.idle, thing)
 			}
 		}
 	}
+}
+
+// kept looks for what the agent has.
+func (l *living) kept() kept {
+	return kept{traces: l.traces, pool: l.pool, agent: l.node.PID(), patience: goneMax}
 }
 
 // left takes everything away, as a controller and a client would, and says what
@@ -210,7 +239,7 @@ func (l *living) left(app string) []string {
 			wrong = append(wrong, fmt.Sprintf("destroy %s: %v", handle, err))
 		}
 	}
-	return append(wrong, l.traces.Beyond(l.idle, l.pool, l.node.PID())...)
+	return append(wrong, l.kept().beyond(l.idle)...)
 }
 
 func message(app string, d rig.Droplet) map[string]any {
@@ -232,6 +261,8 @@ func answers(port int) error {
 	}
 	return answer.Body.Close()
 }
+
+func instanceOf(seen rig.Seen) any { return seen.Body["private_instance_id"] }
 
 func portOf(seen rig.Seen) int {
 	port, _ := seen.Body["port"].(float64)

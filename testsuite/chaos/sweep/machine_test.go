@@ -170,12 +170,6 @@ func newMachine(t testing.TB, place uint32) *machine {
 	return m
 }
 
-// inventory is all that the node has on the machine.
-func (m *machine) inventory() []string { return m.traces.Inventory(m.config.Plan.Pool, m.node.pid()) }
-
-// beyond is what it has and had not when it was new.
-func (m *machine) beyond() []string { return m.traces.Beyond(m.idle, m.config.Plan.Pool, m.node.pid()) }
-
 // begin starts a node that has done nothing yet.
 func (m *machine) begin() {
 	m.t.Helper()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/deacon-agent/deacon/isolation"
@@ -23,7 +24,7 @@ const nodeEnv = "DEACON_SWEEP_NODE"
 // request is what the test tells the node, answered by zero or more facts and
 // one reply.
 type request struct {
-	Do    string // open, set, go, again, check, clear, end
+	Do    string // open, set, go, again, check, clear, end; hold, let, kill
 	Op    string // of set and go
 	Count uint32 // which kill this is: slots and epochs follow from it
 	Facts []fact // of check
@@ -48,6 +49,8 @@ type node struct {
 	count  uint32
 	ids    map[uint32]string // of this operation's containers, by their places
 	inits  []int
+
+	holding *os.File
 }
 
 // playNode serves the test until it is killed or its input ends.
@@ -100,6 +103,13 @@ func (n *node) serve(r request) (answer reply, err error) {
 		return reply{Wrong: n.judge(ctx, r.Facts, r.Dead)}, nil
 	case "clear":
 		return answer, n.clear(ctx)
+	case "hold": // a namespace, for the oracle to find
+		n.holding, err = os.Open("/proc/self/ns/net")
+		return answer, err
+	case "let":
+		return answer, n.holding.Close()
+	case "kill": // PID 1, behind the agent's back
+		return answer, syscall.Kill(n.inits[0], syscall.SIGKILL)
 	case "end":
 		return answer, errors.Join(n.box.Close(), n.box.Remove())
 	}

@@ -28,6 +28,9 @@ type Target struct {
 	// Instead is who is killed at the target's step: another process, while the target
 	// stands there. 0: the target itself.
 	Instead int `json:"instead,omitempty"`
+	// Perhaps says that it is one of several of its role, and which of them comes to
+	// a step is not known before: who doesn't lives.
+	Perhaps bool `json:"perhaps,omitempty"`
 }
 
 // Traced is what became of a Target.

@@ -172,7 +172,7 @@ func (t *tracing) letAllGo() {
 	t.letting = true
 	if slices.ContainsFunc(t.victims, func(v *victim) bool { return v.killed != "" }) {
 		for _, th := range t.threads {
-			if v := th.victim; v.target != nil && v.target.N > 0 && v.killed == "" {
+			if v := th.victim; t.dueStill(v) {
 				t.kill(v, "where it stood")
 			}
 		}
@@ -180,6 +180,16 @@ func (t *tracing) letAllGo() {
 	for tid := range t.threads {
 		_ = ptrace(unix.PTRACE_INTERRUPT, tid, 0) // ESRCH: it is going anyway
 	}
+}
+
+// dueStill says whether a victim was to die and didn't.
+func (t *tracing) dueStill(v *victim) bool {
+	if v.target == nil || v.target.N == 0 || v.killed != "" {
+		return false
+	}
+	return !v.target.Perhaps || v.steps > 0 && !slices.ContainsFunc(t.victims, func(other *victim) bool {
+		return other.target != nil && other.target.Role == v.target.Role && other.killed != ""
+	})
 }
 
 // heard takes the kernel's word on one thread and lets it go on.

@@ -2,7 +2,6 @@ package sweep
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/nftables"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/deacon-agent/deacon/isolation"
@@ -61,35 +58,15 @@ var litters = []litter{
 		must(t, unix.Mount("left", filepath.Join(m.config.State, "cargo"), "tmpfs", 0, ""))
 		return func() { must(t, unix.Unmount(filepath.Join(m.config.State, "cargo"), 0)) }
 	}},
-	{"link", func(t *testing.T, m *machine) func() {
-		attributes := netlink.NewLinkAttrs()
-		attributes.Name = "dcn" + m.traces.Tag + "left"
-		link := &netlink.Veth{LinkAttrs: attributes, PeerName: "dcn" + m.traces.Tag + "peer"}
-		must(t, netlink.LinkAdd(link))
-		return func() { must(t, netlink.LinkDel(link)) }
-	}},
+	{"link", visitedContainer},
+	{"element ports", visitedContainer},
+	{"connection", visitedContainer},
 	{"element resting", func(t *testing.T, m *machine) func() { // a port that is kept from others
-		conn, err := nftables.New()
-		must(t, err)
-		table := &nftables.Table{Name: "deacon_" + m.traces.Tag, Family: nftables.TableFamilyINet}
-		set, err := conn.GetSetByName(table, "resting")
-		must(t, err)
-		element := nftables.SetElement{Key: []byte{0xfa, 0xce}}
-		must(t, conn.SetAddElements(set, []nftables.SetElement{element}), conn.Flush())
-		return func() { must(t, conn.SetDeleteElements(set, []nftables.SetElement{element}), conn.Flush()) }
-	}},
-	{"connection", func(t *testing.T, m *machine) func() {
-		flow := &netlink.ConntrackFlow{FamilyType: unix.AF_INET, TimeOut: 600, ProtoInfo: &netlink.ProtoInfoTCP{State: 3}}
-		from, to := net.IP(m.config.Plan.Pool.Addr().Next().AsSlice()), net.IPv4(192, 0, 2, 1).To4()
-		flow.Forward = netlink.IPTuple{SrcIP: from, DstIP: to, Protocol: 6, SrcPort: 4000, DstPort: 80}
-		flow.Reverse = netlink.IPTuple{SrcIP: to, DstIP: from, Protocol: 6, SrcPort: 80, DstPort: 4000}
-		must(t, netlink.ConntrackCreate(netlink.ConntrackTable, netlink.InetFamily(unix.AF_INET), flow))
-		return func() {
-			filter := &netlink.ConntrackFilter{}
-			must(t, filter.AddIP(netlink.ConntrackOrigSrcIP, from))
-			_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, netlink.InetFamily(unix.AF_INET), filter)
-			must(t, err)
+		element := func(act string) error {
+			return exec.Command("nft", act, "element", "inet", "deacon_"+m.traces.Tag, "resting", "{ 64206 }").Run()
 		}
+		must(t, element("add"))
+		return func() { must(t, element("delete")) }
 	}},
 	{"loop device", func(t *testing.T, m *machine) func() {
 		image := filepath.Join(m.config.State, "disk", "left")
@@ -110,6 +87,13 @@ var litters = []litter{
 		must(t, os.Mkdir(filepath.Join(pool, "left"), 0o700))
 		return func() { must(t, os.Remove(filepath.Join(pool, "left"))) }
 	}},
+}
+
+// visitedContainer is one that nobody took down: it has a network of its own, and
+// the kernel remembers who asked it for something.
+func visitedContainer(t *testing.T, m *machine) func() {
+	m.mustDo(request{Do: "set", Op: "destroy", Count: 3})
+	return func() { m.mustDo(request{Do: "clear"}) }
 }
 
 func must(t *testing.T, errs ...error) {

@@ -146,9 +146,13 @@ func (c *clients) untrue(a *asked, answer messaging.Answer, r model.Resident, p 
 		}
 		p.jobs[m.Job] = words
 	case messaging.JobLinked:
-		return c.misread(a, m.Status, string(m.Stdout), r, p)
+		if link, is := a.command.(messaging.LinkJob); is {
+			return c.misread(reading{link.Job, m.Status, string(m.Stdout)}, r, p)
+		}
 	case messaging.JobStreamed:
-		return c.misread(a, m.Status, string(a.chunks), r, p)
+		if stream, is := a.command.(messaging.StreamJob); is {
+			return c.misread(reading{stream.Job, m.Status, string(a.chunks)}, r, p)
+		}
 	case messaging.PortMapped:
 		for _, port := range r.Spec.Network.Ports {
 			if uint32(port.Host) == m.Host && uint32(port.Container) == m.Container {
@@ -176,19 +180,16 @@ func (c *clients) denied(a *asked, m messaging.Failed, r model.Resident, p *prom
 	return ""
 }
 
-// misread is what somebody has wrong who read all of a job.
-func (c *clients) misread(a *asked, status uint32, output string, r model.Resident, p *promise) string {
-	number := uint32(0)
-	switch m := a.command.(type) {
-	case messaging.LinkJob:
-		number = m.Job
-	case messaging.StreamJob:
-		number = m.Job
-	default:
-		return ""
-	}
-	words, told := p.jobs[number]
-	job, there := r.Jobs[number]
+// reading is what somebody was told who read all of a job.
+type reading struct {
+	job, status uint32
+	output      string
+}
+
+// misread is what is wrong with that.
+func (c *clients) misread(m reading, r model.Resident, p *promise) string {
+	words, told := p.jobs[m.job]
+	job, there := r.Jobs[m.job]
 	want := uint32(255)
 	if job.Exit != nil && job.Exit.Signal == 0 {
 		want = uint32(job.Exit.Code)
@@ -198,10 +199,10 @@ func (c *clients) misread(a *asked, status uint32, output string, r model.Reside
 	case !there && !told: // it was asked for, and said not to be there: none was started
 	case !there:
 		return "there is no such job"
-	case status != want:
+	case m.status != want:
 		return fmt.Sprintf("it ended with %d", want)
-	case told && output != words:
-		return fmt.Sprintf("it wrote %q, and not %q", words, output)
+	case told && m.output != words:
+		return fmt.Sprintf("it wrote %q, and not %q", words, m.output)
 	}
 	return ""
 }

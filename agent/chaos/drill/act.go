@@ -62,7 +62,7 @@ func (r *run) inject(ctx context.Context, done Done, order chaos.Order) Done {
 	}
 	done.To = time.Now()
 	if refused, ok := errors.AsType[*bus.RefusedError](err); ok && refused.Code == chaos.CodeUnavailable {
-		done.Skipped = refused.Text
+		done.Skipped = strings.TrimPrefix(refused.Text, order.Fault+": ") // it is said beside it
 		return done
 	}
 	if err != nil && ctx.Err() != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-var agentKillsFlag = flag.Int("sweep.agentkills", 12,
+var agentKillsFlag = flag.Int("sweep.agentkills", 8,
 	"how many kills of a whole agent or its helpers; 0: every step, on both sides")
 
 // agentKill is one kill of a whole agent or of its helpers.

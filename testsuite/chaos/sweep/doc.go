@@ -13,7 +13,7 @@
 //
 // The tests' own binary plays four parts: the test, the tracer (Tracer), the node
 // under the sweep, and inside its containers nothing. A sweep is a slice drawn
-// from a seed, or everything; each failure names its seed and the command that
+// from a seed, or everything; each failure names the command that
 // repeats it. Which thread of a Go process is where differs from run to run, so a
 // replay hits the same step of the same operation, and not always the same
 // moment of its other threads.

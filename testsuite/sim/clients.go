@@ -99,7 +99,8 @@ func (c *clients) stopping(a *asked) {
 		return
 	}
 	for _, r := range c.named(handle, a) {
-		if !c.stopped[r.Spec.ID] {
+		// The node stops by itself what nobody refers to, or all there is when it leaves.
+		if p := c.kept[r.Spec.ID]; !c.stopped[r.Spec.ID] && p != nil && c.holds(r.Spec.ID, p) {
 			a.stops = r.Spec.ID
 		}
 		c.stopped[r.Spec.ID] = true

@@ -21,11 +21,11 @@ test: setup build
 	DEACON_BIN=$(CURDIR)/bin go test -p 2 -timeout 12m ./...
 
 # A kill at every step of every operation, on both sides of the call, and runc
-# beside it (nightly, some 11,000 kills); make test does a slice: make sweep SEED=7 TIMES=1
+# beside it (nightly, some 11,000 kills, two hours); make test does a slice: make sweep SEED=7 TIMES=1
 sweep: build
 	tools/setup bench
 	DEACON_BIN=$(CURDIR)/bin go test ./testsuite/chaos/sweep -count 1 -timeout 4h -v -sweep.runc=200 \
-		-sweep.kills=0 -sweep.agentkills=0 -sweep.times=$(or $(TIMES),7) $(if $(SEED),-sweep.seed=$(SEED))
+		-sweep.kills=0 -sweep.agentkills=0 -sweep.times=$(or $(TIMES),3) $(if $(SEED),-sweep.seed=$(SEED))
 
 # Whole lives of a node from seeds, at three rates of faults (nightly); make test
 # plays a slice that follows from the commit's hash: make sim COUNT=20000 FROM=1

@@ -31,6 +31,7 @@ type leftOut struct{ name, why string }
 var lives = suite{
 	{pkg: "isolation/cgroup"}, {pkg: "isolation/disk", brief: []string{"TestAQuotaGrowsAndShrinksUnderAWriter"}},
 	{pkg: "isolation/rootfs"},
+	{pkg: "agent/chaos", named: []string{"TestAGroupIsDissolvedThoughTheOneAboveTakesNobody"}},
 	{pkg: "isolation/box", brief: []string{
 		"TestTheInsideIsTheContainersOwn", "TestMemoryAndProcessesAreBounded", "TestASuccessorFindsWhatRunsAndHowItEnded",
 		"TestLimitsAreChangedWhileNothingRunsAndHoldForASuccessor", "TestStatsAreWhatTheJobsDid", "TestLimitsAreOneJobsAlone",

@@ -48,6 +48,13 @@ func ownDisk(n *Node) error {
 	if state.Dev == root.Dev || state.Dev == temp.Dev {
 		return fmt.Errorf("%s is not on a file system of its own: others on the machine would have no room either", n.State)
 	}
+	var room unix.Statfs_t
+	if err := unix.Statfs(n.State, &room); err != nil {
+		return err
+	}
+	if room.Bavail == 0 || room.Files > 0 && room.Ffree == 0 {
+		return fmt.Errorf("no room is left on the file system of %s as it is", n.State)
+	}
 	return nil
 }
 

@@ -116,9 +116,27 @@ func (d *v1) List() ([]string, error) {
 func (d *v1) Remove(name string) error {
 	var failed error
 	for _, tree := range d.trees {
-		failed = errors.Join(failed, removeGroup(filepath.Join(tree, name)))
+		failed = errors.Join(failed, removeDying(filepath.Join(tree, name)))
 	}
 	return failed
+}
+
+// How often and how long removeDying looks again.
+const (
+	dyingLooks = 50
+	dyingPause = 2 * time.Millisecond
+)
+
+// removeDying gives processes that were killed the time to leave the group: v1
+// has no file that says when they have.
+func removeDying(dir string) (err error) {
+	for range dyingLooks {
+		if err = removeGroup(dir); !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		time.Sleep(dyingPause)
+	}
+	return err
 }
 
 func (d *v1) Close() error {

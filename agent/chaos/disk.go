@@ -38,7 +38,7 @@ var diskFull = Fault{
 	},
 }
 
-// ownDisk says whether the state folder's file system can be used up without
+// ownDisk says whether the state folder's file system has room to be used up, without
 // harm to others on the machine.
 func ownDisk(n *Node) error {
 	var state, root, temp unix.Stat_t

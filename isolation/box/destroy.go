@@ -17,6 +17,9 @@ import (
 // of a pid namespace is gone. Only a process stuck in a device outlives it.
 const deathMax = 10 * time.Second
 
+// deathPause is between two looks for who is left where no process tells of it.
+const deathPause = time.Millisecond
+
 // Destroy ends the container: when it returns, every process is dead and the
 // mapped ports refuse. What that leaves in the kernel and on disk is Release's.
 // Destroying what is already destroyed succeeds.
@@ -61,12 +64,41 @@ func (b *Box) doomed(id string) (isolation.Spec, error) {
 func (b *Box) kill(ctx context.Context, spec isolation.Spec) error {
 	c, err := b.reach(ctx, spec)
 	if errors.Is(err, isolation.ErrGone) {
-		return nil
+		return b.awaitDeath(ctx, spec)
 	}
 	if err != nil {
 		return err
 	}
 	return killAndWait(int(c.init.PIDFD().Fd()))
+}
+
+// awaitDeath waits for the processes of a PID 1 that answers no more: its socket
+// is closed early in its own end, before the kernel kills those inside, and one
+// that has much memory to give back takes its time.
+func (b *Box) awaitDeath(ctx context.Context, spec isolation.Spec) error {
+	group, err := b.cgroups.Open(b.config.Plan.Cgroup(slotOf(spec)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, deathMax)
+	defer cancel()
+	for {
+		pids, err := group.Processes()
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+			return nil // only one that is empty can be removed
+		}
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		select {
+		case <-time.After(deathPause):
+		case <-ctx.Done():
+			return fmt.Errorf("their init is dead, processes %v are not: %w", pids, context.Cause(ctx))
+		}
+	}
 }
 
 func killAndWait(pidfd int) error {

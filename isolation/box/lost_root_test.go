@@ -57,3 +57,45 @@ func TestAnExitThatWasLostTellsOfMemoryNevertheless(t *testing.T) {
 		t.Errorf("the other ended with %+v, %v; want %+v", exit, err, want)
 	}
 }
+
+// A PID 1 that is killed closes its socket before those inside are dead. Who can
+// reach it no more knows nothing of them: the agent that had it, and the next one.
+func TestWhatIsDestroyedIsDeadThoughPID1WasKilledBefore(t *testing.T) {
+	m := newMachine(t)
+	b, _ := m.open()
+	defer func() { m.end(b) }()
+	for number, successor := range []bool{false, true} {
+		spec := m.spec(uint32(number))
+		spec.Limits.MemoryBytes = 768 << 20
+		line := "exec python3 -c 'x=bytearray(512<<20); print(len(x), flush=True); import time; time.sleep(300)'"
+		status, err := b.Create(t.Context(), spec, shell(1, line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(20 * time.Second); b.text(spec.ID, 1, stdoutFile) == "" && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		c := b.held(spec.ID)
+		if err := unix.Kill(status.InitPID, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		<-c.init.Done()
+		if successor {
+			if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+			b = m.successor()
+		}
+
+		if err := b.Destroy(t.Context(), spec.ID); err != nil {
+			t.Error(err)
+		}
+
+		if pids, err := c.group.Processes(); err != nil || len(pids) > 0 {
+			t.Errorf("a successor: %v; processes %v live after the answer, %v", successor, pids, err)
+		}
+		if err := b.Release(t.Context(), []string{spec.ID}); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -127,8 +127,8 @@ const (
 	dyingPause = 2 * time.Millisecond
 )
 
-// removeDying gives processes that were killed the time to leave the group: v1
-// has no file that says when they have.
+// removeDying gives processes that were killed the time to leave the group, as
+// removeGoing does: v1 has no file that says when they have.
 func removeDying(dir string) (err error) {
 	for range dyingLooks {
 		if err = removeGroup(dir); !errors.Is(err, unix.EBUSY) {

@@ -106,13 +106,13 @@ func (d *v2) List() ([]string, error) { return listGroups(d.parent) }
 
 func (d *v2) Remove(name string) error {
 	dir := filepath.Join(d.parent, name)
-	return errors.Join(removeGroup(filepath.Join(dir, jobsGroup)), removeGoing(filepath.Join(dir, initGroup)),
+	return errors.Join(removeGoing(filepath.Join(dir, jobsGroup)), removeGoing(filepath.Join(dir, initGroup)),
 		removeGroup(dir))
 }
 
-// removeGoing gives whoever is about to leave the group the time for it: a
-// PID 1 that was born after its creator had given up finds its gate closed and
-// ends.
+// removeGoing gives whoever is about to leave the group the time for it: the
+// kernel kills those inside after their PID 1, and a PID 1 that was born after its
+// creator had given up finds its gate closed and ends.
 func removeGoing(dir string) error {
 	err := removeGroup(dir)
 	if !errors.Is(err, unix.EBUSY) {

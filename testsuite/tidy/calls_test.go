@@ -24,6 +24,7 @@ var callExceptions = exceptions{
 	"isolation/cgroup/v1.go: time.Sleep":       "the kernel's notice comes before the kill is counted; bounded by settleMax",
 	"isolation/box/adopt.go: time.After":       "a PID 1 that is busy is asked again after a pause, within a bound",
 	"isolation/box/box.go: time.After":         "groups that are busy are removed after a pause, within a bound",
+	"isolation/box/destroy.go: time.After":     "who dies after its PID 1 tells nobody; within a bound",
 	"isolation/box/stopwatch.go: time.Now":     "durations are what it is for",
 	"isolation/box/stopwatch.go: time.Since":   "durations are what it is for",
 	"isolation/initclient/client.go: time.Now": "a socket's deadline is a point in time",

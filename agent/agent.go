@@ -220,7 +220,9 @@ func (a *agent) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.startOver(bootID)
+	if err := a.startOver(ctx, bootID); err != nil {
+		return err
+	}
 	recovered, err := a.box.Recover(ctx)
 	if err != nil {
 		return err

@@ -1,43 +1,34 @@
 package agent
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/messaging"
 )
 
-// startOver has every instance of an earlier boot of the machine begin anew, or
-// be told of as crashed, as the configuration says: of its container only the
-// folder is left.
-func (a *agent) startOver(bootID string) {
-	for _, r := range a.store.All() {
-		if r.BootID == bootID || r.State == messaging.Crashed {
-			continue
-		}
-		r.BootID = bootID
-		ran := r.State == messaging.Starting || r.State == messaging.Running
-		if ran && a.config.Node.OnReboot == Report {
-			a.store.Put(lostByReboot(r, time.Now()))
-			a.log.Warn("the machine was restarted; an instance is told of as crashed (node.on_reboot)",
-				"application", r.Start.Application, "index", r.Start.Index, "instance", r.Instance)
-			continue
-		}
-		if ran {
-			r.State = messaging.Born
-		}
-		// What the former container left goes as an orphan does.
-		r.Placement = actors.Placement{Instance: r.Instance, Container: newContainerID()}
-		a.log.Info("the machine was restarted; an instance begins anew", "application", r.Start.Application,
-			"index", r.Start.Index, "instance", r.Instance)
-		a.store.Put(r)
+// startOver has every instance of an earlier boot of the machine begin anew, or be
+// told of as crashed, as the configuration says. What it changes is on disk before
+// anything is started.
+func (a *agent) startOver(ctx context.Context, bootID string) error {
+	changed := actors.Boot{
+		ID: bootID, Report: a.config.Node.OnReboot == Report, At: time.Now(), NewContainerID: newContainerID,
+	}.StartOver(a.store)
+	if len(changed) == 0 {
+		return nil
 	}
-}
-
-// lostByReboot is an instance that nobody saw end, in the wire's words for that.
-// Its container is its own to be given back.
-func lostByReboot(r actors.Record, at time.Time) actors.Record {
-	r.State, r.Since, r.Untold = messaging.Crashed, at, true
-	r.ExitStatus, r.Signal, r.Description = -1, "", "unknown"
-	return r
+	for _, r := range changed {
+		facts := []any{"application", r.Start.Application, "index", r.Start.Index, "instance", r.Instance}
+		if r.State == messaging.Born {
+			a.log.Info("the machine was restarted; an instance begins anew", facts...)
+		} else if r.State != messaging.Stopping && r.State != messaging.Stopped {
+			a.log.Warn("the machine was restarted; an instance is told of as crashed (node.on_reboot)", facts...)
+		}
+	}
+	if err := a.store.Flush(ctx); err != nil {
+		return fmt.Errorf("agent: keep what is to be started after a restart of the machine: %w", err)
+	}
+	return nil
 }

@@ -232,6 +232,10 @@ func (a *agent) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The tree greets as soon as it starts, and who answers is to be heard.
+	if err := a.bus.Subscribe(); err != nil {
+		return err
+	}
 	a.tree = actors.New(options)
 	a.tree.Start()
 	a.defers("the tree", func() error { a.tree.Detach(); return nil })

@@ -436,6 +436,42 @@ func TestMessagesThatComeTooFastAreLostWithAWord(t *testing.T) {
 	close(held)
 }
 
+func TestWhatComesBeforeSomebodyListensWaits(t *testing.T) {
+	s := startServer(t, nil)
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
+	if err := b.Subscribe(); err != nil {
+		t.Fatal(err)
+	}
+	b.conn.Flush()
+	controller := observer(t, s.url)
+	controller.Publish("router.start", nil)
+	controller.Publish("healthmanager.start", nil)
+	controller.Flush()
+	commands := listen(t, b)
+	if _, is := receive(t, commands).(messaging.RouterStarted); !is {
+		t.Error("the first is another")
+	}
+	if _, is := receive(t, commands).(messaging.HealthManagerStarted); !is {
+		t.Error("the second is another")
+	}
+	if err := b.Subscribe(); err == nil {
+		t.Error("subscribed twice")
+	}
+}
+
+func TestSubscribingEndsWithoutListening(t *testing.T) {
+	s := startServer(t, nil)
+	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})
+	if err := b.Subscribe(); err != nil {
+		t.Fatal(err)
+	}
+	b.StopListening()
+	b.conn.Flush()
+	if n := b.conn.NumSubscriptions(); n != 0 {
+		t.Errorf("%d subscriptions are left", n)
+	}
+}
+
 func TestOnlyOneListens(t *testing.T) {
 	s := startServer(t, nil)
 	b := openBus(t, logbook.New(), Config{Servers: []string{s.url}})

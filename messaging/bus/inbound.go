@@ -25,18 +25,21 @@ type inbound struct {
 	stopped  chan struct{}
 }
 
-// Listen subscribes to every subject of the node and hands each command to
-// take, one after the other. A message that is malformed changes nothing and
-// is logged with the reason. How much work a node takes on is not known here;
-// take must not block, or messages are lost once pendingMax wait.
-func (b *Bus) Listen(take func(messaging.Command)) error {
+// Subscribe has every command from now on wait for Listen. A node subscribes
+// before it greets: whoever answers the greeting is heard, however long it still
+// takes to be ready. Past pendingMax messages are lost, and failed says so.
+func (b *Bus) Subscribe() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.subscribe()
+}
+
+func (b *Bus) subscribe() error {
 	if b.closing {
-		return fmt.Errorf("bus: listen: %w", ErrClosed)
+		return fmt.Errorf("bus: subscribe: %w", ErrClosed)
 	}
 	if b.inbound != nil {
-		return errors.New("bus: listen: somebody listens already")
+		return errors.New("bus: subscribe: somebody has already")
 	}
 	in := &inbound{
 		messages: make(chan *nats.Msg, pendingMax),
@@ -54,13 +57,32 @@ func (b *Bus) Listen(take func(messaging.Command)) error {
 		}
 		in.subs = append(in.subs, sub)
 	}
+	b.inbound = in
+	return nil
+}
+
+// Listen hands each command to take, one after the other, beginning with those
+// that came since Subscribe; where nobody subscribed, it does. A message that is
+// malformed changes nothing and is logged with the reason. How much work a node
+// takes on is not known here; take must not block, or messages are lost once
+// pendingMax wait.
+func (b *Bus) Listen(take func(messaging.Command)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.service != nil {
+		return errors.New("bus: listen: somebody listens already")
+	}
+	if b.inbound == nil {
+		if err := b.subscribe(); err != nil {
+			return err
+		}
+	}
 	service, err := b.serve(take)
 	if err != nil {
-		in.unsubscribe()
 		return err
 	}
-	b.inbound, b.service = in, service
-	go b.hear(in, take)
+	b.service = service
+	go b.hear(b.inbound, take)
 	return nil
 }
 
@@ -70,7 +92,8 @@ func (in *inbound) unsubscribe() {
 	}
 }
 
-// StopListening ends Listen. When it has returned, take is not called any more.
+// StopListening ends Listen and Subscribe. When it has returned, take is not
+// called any more.
 func (b *Bus) StopListening() {
 	b.mu.Lock()
 	in, service := b.inbound, b.service
@@ -79,10 +102,13 @@ func (b *Bus) StopListening() {
 	if in == nil {
 		return
 	}
+	in.unsubscribe()
+	if service == nil {
+		return // nobody has listened yet
+	}
 	if err := service.Stop(); err != nil {
 		b.log.Debug("stop the micro service", "error", err)
 	}
-	in.unsubscribe()
 	close(in.stop)
 	<-in.stopped
 	b.handing.Lock() // the service's last request, if one is under way

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-var agentKillsFlag = flag.Int("sweep.agentkills", 8,
+var agentKillsFlag = flag.Int("sweep.agentkills", 40,
 	"how many kills of a whole agent or its helpers; 0: every step, on both sides")
 
 // agentKill is one kill of a whole agent or of its helpers.
@@ -33,6 +33,7 @@ func TestAWholeAgentKilledAtAnyStepLosesAndLeavesNothing(t *testing.T) {
 	for i, a := range acts {
 		l.kill(agentKill{act: a, role: agent}, fmt.Sprintf("warm%d", i), &row{role: agent})
 	}
+	l.kept().beyond(nil) // what is going has its time to go
 	l.settle()
 	rows, wanted := agentRows(), *agentKillsFlag
 	// Where few kills are wanted, who has no turn in this commit has one in another.
@@ -119,9 +120,14 @@ func (l *living) kill(k agentKill, name string, r *row) {
 			wrong("%s: %v", promise.what, err)
 		}
 	}
-	if left := l.left(name); l.idle != nil && len(left) > 0 {
+	left := l.clear(name)
+	if l.idle != nil {
+		left = append(left, l.kept().beyond(l.idle)...)
+	}
+	if len(left) > 0 {
 		r.residue++
 		wrong("left: %q", left)
+		l.settle() // said once
 	}
 }
 

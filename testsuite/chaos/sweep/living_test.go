@@ -27,7 +27,7 @@ type living struct {
 	socket string
 	cargo  string // a folder for what is copied
 	client *wardenclient.Client
-	tracer *part
+	tracer *tracerPart
 	traces rig.Traces
 	pool   netip.Prefix
 	idle   []string
@@ -55,8 +55,7 @@ func newLiving(t *testing.T) *living {
 	}
 	nats, blobs := rig.StartNATS(t), rig.NewDropletServer(t)
 	l := &living{t: t, socket: filepath.Join(folder, "w.sock"), cargo: folder, pool: netip.MustParsePrefix(poolText)}
-	l.tracer = startPart(t, TracerEnv+"=1")
-	t.Cleanup(l.tracer.end)
+	l.tracer = startTracer(t)
 	l.ctl = rig.NewController(t, nats.URL)
 	l.node = rig.StartNode(t, rig.Options{NATS: nats.URL, Config: fmt.Sprintf("disk { pool_size = \"1GiB\" }\n"+
 		"network { pool = %q }\nwarden { socket = %q }\ninstance { spares = %d }\n", poolText, l.socket, spareMost)})
@@ -222,9 +221,9 @@ func (l *living) kept() kept {
 	return kept{traces: l.traces, pool: l.pool, agent: l.node.PID(), patience: goneMax}
 }
 
-// left takes everything away, as a controller and a client would, and says what
-// is there nevertheless.
-func (l *living) left(app string) []string {
+// clear takes everything away, as a controller and a client would, and says what
+// can't be.
+func (l *living) clear(app string) (wrong []string) {
 	l.t.Helper()
 	l.ctl.Publish("dea.stop", map[string]any{"droplet": app})
 	ctx, cancel := context.WithTimeout(l.t.Context(), soon)
@@ -233,13 +232,12 @@ func (l *living) left(app string) []string {
 	if err != nil {
 		return []string{"list: " + err.Error()}
 	}
-	var wrong []string
 	for _, handle := range handles {
 		if err := l.client.Destroy(ctx, handle); err != nil {
 			wrong = append(wrong, fmt.Sprintf("destroy %s: %v", handle, err))
 		}
 	}
-	return append(wrong, l.kept().beyond(l.idle)...)
+	return wrong
 }
 
 func message(app string, d rig.Droplet) map[string]any {

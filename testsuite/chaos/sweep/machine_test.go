@@ -125,7 +125,7 @@ type machine struct {
 	stack    string
 	ports    uint16
 	traces   rig.Traces
-	tracer   *part
+	tracer   *tracerPart
 	node     *part // nil: it was killed
 	idle     []string
 	restarts int // recoveries that had to be begun again
@@ -161,8 +161,7 @@ func newMachine(t testing.TB, place uint32) *machine {
 			t.Error("left behind:", left)
 		}
 	})
-	m.tracer = startPart(t, TracerEnv+"=1")
-	t.Cleanup(m.tracer.end)
+	m.tracer = startTracer(t)
 	m.begin()
 	m.mustDo(request{Do: "open"})
 	m.idle = m.inventory()
@@ -249,32 +248,4 @@ func (m *machine) finish() {
 		m.t.Errorf("sweep: end: %v", err)
 	}
 	m.node.end()
-}
-
-// trace has the tracer take hold of its targets.
-func (m *machine) trace(targets []Target) error {
-	if err := m.tracer.send(order{Targets: targets}); err != nil {
-		return err
-	}
-	var a answer
-	if err := m.tracer.receive(&a); err != nil {
-		return fmt.Errorf("the tracer: %w %s", err, m.tracer.said.String())
-	}
-	if a.Error != "" {
-		return errors.New(a.Error)
-	}
-	return nil
-}
-
-// traced ends the tracing and says what became of the targets.
-func (m *machine) traced() ([]Traced, error) {
-	if err := m.tracer.send(order{}); err != nil {
-		return nil, err
-	}
-	var a answer
-	err := m.tracer.receive(&a)
-	if err == nil && a.Error != "" {
-		err = errors.New(a.Error)
-	}
-	return a.Traced, err
 }

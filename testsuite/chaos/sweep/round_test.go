@@ -82,12 +82,12 @@ func (r *round) play() error {
 	if err != nil {
 		return err
 	}
-	if err := r.trace(r.targets()); err != nil {
+	if err := r.tracer.trace(r.targets()); err != nil {
 		return err
 	}
 	facts, _, err := r.do(request{Do: do, Op: r.op.name})
 	r.facts = append(r.facts, facts...)
-	traced, stopped := r.machine.traced()
+	traced, stopped := r.tracer.traced()
 	r.traced = traced
 	for _, t := range traced {
 		r.died[t.Role] = r.died[t.Role] || t.Killed != ""

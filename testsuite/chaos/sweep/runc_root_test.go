@@ -45,7 +45,7 @@ type runc struct {
 	folder string
 	group  string // of all its containers
 	spec   map[string]any
-	tracer *part
+	tracer *tracerPart
 }
 
 func newRunc(t *testing.T) *runc {
@@ -55,8 +55,7 @@ func newRunc(t *testing.T) *runc {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(folder) })
-	r := &runc{t: t, folder: folder, group: fmt.Sprintf("deacon-runc%d", os.Getpid()), tracer: startPart(t, TracerEnv+"=1")}
-	t.Cleanup(r.tracer.end)
+	r := &runc{t: t, folder: folder, group: fmt.Sprintf("deacon-runc%d", os.Getpid()), tracer: startTracer(t)}
 	// Whom runc leaves behind comes to us.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
@@ -122,15 +121,14 @@ func (r *runc) kill(id string, target Target) (Traced, []string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	m := &machine{t: r.t, tracer: r.tracer}
 	target.Role, target.PID = "runc", create.Process.Pid
-	if err := m.trace([]Target{target}); err != nil {
+	if err := r.tracer.trace([]Target{target}); err != nil {
 		r.t.Fatal(err)
 	}
 	start.Write([]byte("\n"))
 	start.Close()
 	create.Wait()
-	traced, err := m.traced()
+	traced, err := r.tracer.traced()
 	if err != nil {
 		r.t.Fatal(err)
 	}

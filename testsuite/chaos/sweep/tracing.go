@@ -105,25 +105,25 @@ func (t *tracing) seize(v *victim, options int) error {
 }
 
 // settle waits until the threads of a process have all stopped once and go on
-// from call to call: a call made before that would not be counted.
+// from call to call: a call made before that would not be counted. Whatever else
+// is heard meanwhile is taken as well: a process that is killed now ends only when
+// each of its threads was buried, so nobody may wait for a certain one.
 func (t *tracing) settle(v *victim) error {
 	waiting := map[int]bool{}
 	for tid, th := range t.threads {
-		waiting[tid] = th.victim == v
-	}
-	for tid, wait := range waiting {
-		for wait && t.threads[tid] != nil {
-			var status unix.WaitStatus
-			_, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, nil)
-			if err != nil && !errors.Is(err, unix.EINTR) {
-				t.ended(tid)
-				break
-			}
-			if err == nil {
-				wait = !status.Stopped() // whatever stopped it: a stop takes the interruption's place
-				t.heard(tid, status)
-			}
+		if th.victim == v {
+			waiting[tid] = true
 		}
+	}
+	for len(waiting) > 0 {
+		tid, err := t.hear()
+		if errors.Is(err, unix.ECHILD) {
+			return nil // all of them have ended
+		}
+		if err != nil {
+			return err
+		}
+		delete(waiting, tid) // whatever stopped it: a stop takes the interruption's place
 	}
 	return nil
 }
@@ -142,18 +142,25 @@ func (t *tracing) run() error {
 		if !t.letting && (t.poked.stopped.Load() || t.over()) {
 			t.letAllGo()
 		}
-		var status unix.WaitStatus
-		tid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.ECHILD):
+		if _, err := t.hear(); errors.Is(err, unix.ECHILD) {
 			return nil
-		case err != nil:
-			return fmt.Errorf("sweep: wait for the traced: %w", err)
+		} else if err != nil {
+			return err
 		}
-		t.heard(tid, status)
 	}
+}
+
+// hear waits for the kernel's next word, takes it, and says on whom it was.
+func (t *tracing) hear() (tid int, err error) {
+	var status unix.WaitStatus
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		tid, err = unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("sweep: wait for the traced: %w", err)
+	}
+	t.heard(tid, status)
+	return tid, nil
 }
 
 // over says whether every target was killed, as far as it is to be.

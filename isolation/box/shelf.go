@@ -132,7 +132,9 @@ func strip(path string) error {
 func retire(job, next string) error {
 	err := sift(job, jobMode, func(name, path string) error {
 		switch {
-		case name == exitFile, name == offsetsFile, record.IsSpare(name):
+		case name == offsetsFile: // an empty one would be taken for a damaged one
+			return fill(path, record.None)
+		case name == exitFile, record.IsSpare(name):
 			return blank(path)
 		case (name == stdoutFile || name == stderrFile) && scrub(path) == nil:
 			return nil
@@ -162,13 +164,21 @@ func sift(dir string, mode uint32, act func(name, path string) error) error {
 }
 
 // blank empties a file of the node's own, or removes it where it may be known.
-func blank(name string) error {
+func blank(name string) error { return fill(name, nil) }
+
+// fill is blank with something in it.
+func fill(name string, content []byte) error {
 	fd, err := claimed(name, unix.O_WRONLY|unix.O_NONBLOCK, unix.S_IFREG|rootsFile)
 	if err != nil {
 		return os.RemoveAll(name)
 	}
-	defer unix.Close(fd)
-	return unix.Ftruncate(fd, 0)
+	file := os.NewFile(uintptr(fd), name)
+	defer file.Close()
+	if err := file.Truncate(0); err != nil || len(content) == 0 {
+		return err
+	}
+	_, err = file.Write(content)
+	return err
 }
 
 // claimed opens what is root's, has the mode and no second name, and is held by

@@ -414,6 +414,27 @@ func TestAForgottenJobsFolderIsTheNextOnes(t *testing.T) {
 	}
 }
 
+// What a former job's output was followed to is nobody's any more, and no damage.
+func TestAFolderThatIsUsedAgainIsNotCalledDamaged(t *testing.T) {
+	m := newMachine(t)
+	b, _ := m.open()
+	defer m.end(b)
+	first := place(t, m, b, 0)
+	run(t, b, first.ID, shell(1, "echo mine"))
+	must(t, record.Save(b.JobFolder(first.ID, 1), offsetsFile, map[string]int64{"stdout": 5}))
+	mustEnd(t, b, first.ID)
+	second := place(t, m, b, 1)
+	run(t, b, second.ID, shell(1, "echo mine"))
+	var taken map[string]int64
+	must(t, record.Load(b.JobFolder(second.ID, 1), offsetsFile, &taken)) // else the test shows nothing
+	if len(taken) != 0 {
+		t.Errorf("of the next one's output was taken %v", taken)
+	}
+	if notes := b.inspect(second); len(notes) != 0 {
+		t.Errorf("it is said that %q", notes)
+	}
+}
+
 // PID 1 lets a job's folder go a moment after it told of the end. Forgotten
 // before that, nothing of what the job said is left, and the folder waits.
 func TestAJobForgottenBeforePID1LetItGoLeavesOnlyItsFolder(t *testing.T) {

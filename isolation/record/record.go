@@ -19,6 +19,9 @@ var ErrCorrupt = errors.New("the record is corrupt")
 // SizeMax bounds a record; one that is larger was not written here.
 const SizeMax = 4 << 20
 
+// None is a record that says nothing: each field has its zero value.
+var None, _ = encode(struct{}{}) // which can't fail
+
 // temporarySuffix marks a file that is being written. One that is left over
 // came from an agent that died, and the next Save replaces it.
 const temporarySuffix = ".new"

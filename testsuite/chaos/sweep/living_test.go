@@ -58,7 +58,8 @@ func newLiving(t *testing.T) *living {
 	l.tracer = startTracer(t)
 	l.ctl = rig.NewController(t, nats.URL)
 	l.node = rig.StartNode(t, rig.Options{NATS: nats.URL, Config: fmt.Sprintf("disk { pool_size = \"1GiB\" }\n"+
-		"network { pool = %q }\nwarden { socket = %q }\ninstance { spares = %d }\n", poolText, l.socket, spareMost)})
+		"network { pool = %q }\nwarden { socket = %q }\ninstance { spares = %d }\n"+
+		"log { level = \"debug\" }\n", poolText, l.socket, spareMost)})
 	l.serve = blobs.Add("./app", rig.Program(t, "./testsuite/e2e/app", "app"))
 	l.traces = rig.TracesOf(t, filepath.Join(l.node.State, "s"))
 	l.meet()
@@ -164,10 +165,11 @@ func (l *living) hears(subject string, matches ...rig.Match) (rig.Seen, bool) {
 // bounded is a client's patience: no longer than the agent lives.
 func (l *living) bounded() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(l.t.Context(), soon)
+	agent := l.node.PID() // the next one is none of ours
 	go func() {
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
-		for l.alive() {
+		for alive(agent) {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
@@ -185,8 +187,10 @@ func (l *living) unbounded() (context.Context, context.CancelFunc) {
 }
 
 // alive says whether the agent is.
-func (l *living) alive() bool {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", l.node.PID()))
+func (l *living) alive() bool { return alive(l.node.PID()) }
+
+func alive(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(status), ") ")
 	return err == nil && !strings.HasPrefix(rest, "Z")
 }

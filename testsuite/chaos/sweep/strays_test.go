@@ -90,8 +90,9 @@ func (m *machine) kept() kept {
 	return kept{m.traces, plan.Pool, plan.UIDBase, m.node.pid(), goneMax}
 }
 
-// goneMax is how long the kernel may take to free what nobody holds any more.
-const goneMax = 5 * time.Second
+// goneMax is how long the kernel may take to free what nobody holds any more, and
+// more than a node waits for a namespace's links before it takes them by force.
+const goneMax = 15 * time.Second
 
 func (m *machine) inventory() []string { return m.kept().inventory() }
 

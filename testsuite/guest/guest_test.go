@@ -28,18 +28,18 @@ var packages = []string{
 	"isolation/packet",
 }
 
-// initScript is the guest's first process. Its last line tells how it went.
-const initScript = `#!/bin/sh
+// initScript is the guest's first process. Its last line tells how it went. Each
+// package's tests run where it lies, beside its test data.
+var initScript = `#!/bin/sh
 export PATH=/bin HOME=/ DEACON_BIN=/bin
 chmod 755 /
 mount -t devtmpfs dev /dev; mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs tmp /tmp
 mount -t cgroup2 cgroup /sys/fs/cgroup
 ip link set lo up
-cd /src
 failed=0
-for t in /tests/*.test; do
-	echo "== $t"
-	$t -test.count=1 -test.timeout 120s || failed=1
+for pkg in ` + strings.Join(packages, " ") + `; do
+	echo "== $pkg"
+	cd /src/$pkg && /tests/${pkg##*/}.test -test.count=1 -test.timeout 120s || failed=1
 done
 for left in /sys/fs/cgroup/deacon*; do
 	[ -e "$left" ] && echo "left behind: $left" && failed=1
@@ -55,10 +55,19 @@ func TestTheIsolationLayersTestsPassOnAUnifiedTree(t *testing.T) {
 	for _, pkg := range packages {
 		name := filepath.Join(root, "tests", filepath.Base(pkg)+".test")
 		goTool(t, "test", "-c", "-ldflags", "-s -w", "-o", name, "./"+pkg)
+		must(t, os.MkdirAll(filepath.Join(root, "src", pkg), 0o755))
+		if data := filepath.Join(rig.Root(), pkg, "testdata"); exists(data) {
+			must(t, os.CopyFS(filepath.Join(root, "src", pkg, "testdata"), os.DirFS(data)))
+		}
 	}
 	goTool(t, "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(root, "bin", "deacon-init"), "./cmd/deacon-init")
 
 	checkEnd(t, boot(t, kernel, pack(t, root)))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // checkEnd wants the guest to have come to its end, with nothing failed. Who

@@ -224,6 +224,10 @@ func (b *Box) mend(ctx context.Context, id string) (isolation.Finding, error) {
 	if c == nil {
 		return isolation.Finding{}, nil // it ended by itself, or is being taken down
 	}
+	// Or by the last audit's hand, and its connection's end was not heard yet.
+	if dead, err := waitDeath(int(c.init.PIDFD().Fd()), 0); err != nil || dead {
+		return isolation.Finding{}, err
+	}
 	a := b.attachment(c.spec)
 	lacks, err := b.network.Lacking([]network.Attachment{a})
 	if err != nil {

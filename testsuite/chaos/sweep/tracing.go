@@ -3,11 +3,7 @@ package sweep
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -40,31 +36,6 @@ const (
 	bearing = follow | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK
 )
 
-func (t *tracing) attach(targets []Target) error {
-	for _, target := range targets {
-		v := &victim{target: &target, pid: target.PID}
-		options := follow
-		if target.PID == 0 {
-			t.victims = append(t.victims, v) // it is born later
-			if t.of(target.Parent) != nil {
-				continue // a target itself, and followed (below)
-			}
-			v, options = &victim{pid: target.Parent}, bearing
-		}
-		for _, other := range targets {
-			if other.PID == 0 && other.Parent == target.PID {
-				options = bearing
-			}
-		}
-		t.victims = append(t.victims, v)
-		if err := t.seize(v, options); err != nil {
-			return err
-		}
-		t.poked.add(v.pid)
-	}
-	return nil
-}
-
 func (t *tracing) of(pid int) *victim {
 	for _, v := range t.victims {
 		if v.pid == pid {
@@ -72,66 +43,6 @@ func (t *tracing) of(pid int) *victim {
 		}
 	}
 	return nil
-}
-
-// seize takes every thread of a process, those too that begin meanwhile.
-func (t *tracing) seize(v *victim, options int) error {
-	for found := true; found; {
-		found = false
-		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", v.pid))
-		if err != nil || len(tasks) == 0 {
-			return fmt.Errorf("sweep: process %d is gone", v.pid)
-		}
-		for _, task := range tasks {
-			tid, _ := strconv.Atoi(filepath.Base(task))
-			if t.threads[tid] != nil {
-				continue
-			}
-			err := ptrace(unix.PTRACE_SEIZE, tid, uintptr(options))
-			if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EPERM) && followed(task) {
-				continue // gone, or begun by one that is followed
-			}
-			if err != nil {
-				return fmt.Errorf("sweep: seize thread %d of %d: %w", tid, v.pid, err)
-			}
-			found = true
-			t.threads[tid] = &thread{victim: v}
-			if err := ptrace(unix.PTRACE_INTERRUPT, tid, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("sweep: interrupt thread %d: %w", tid, err)
-			}
-		}
-	}
-	return t.settle(v)
-}
-
-// settle waits until the threads of a process have all stopped once and go on
-// from call to call: a call made before that would not be counted. Whatever else
-// is heard meanwhile is taken as well: a process that is killed now ends only when
-// each of its threads was buried, so nobody may wait for a certain one.
-func (t *tracing) settle(v *victim) error {
-	waiting := map[int]bool{}
-	for tid, th := range t.threads {
-		if th.victim == v {
-			waiting[tid] = true
-		}
-	}
-	for len(waiting) > 0 {
-		tid, err := t.hear()
-		if errors.Is(err, unix.ECHILD) {
-			return nil // all of them have ended
-		}
-		if err != nil {
-			return err
-		}
-		delete(waiting, tid) // whatever stopped it: a stop takes the interruption's place
-	}
-	return nil
-}
-
-// followed says whether a thread has us for its tracer already.
-func followed(task string) bool {
-	status, _ := os.ReadFile(task + "/status")
-	return strings.Contains(string(status), fmt.Sprintf("TracerPid:\t%d\n", os.Getpid()))
 }
 
 // run goes on until every target is dead, or it is told to stop: to the last thread
@@ -237,12 +148,9 @@ func (t *tracing) ended(tid int) {
 	if th == nil || th.victim.target == nil || th.victim.target.PID != 0 || th.victim.steps > 0 {
 		return
 	}
-	for _, other := range t.threads {
-		if other.victim == th.victim {
-			return
-		}
+	if !t.holds(th.victim) {
+		th.victim.pid = 0
 	}
-	th.victim.pid = 0
 }
 
 // born finds out whose a thread is that was never heard of: one more of a

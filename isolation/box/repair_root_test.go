@@ -50,11 +50,12 @@ func (v vandal) groups() (all []string) {
 	return all
 }
 
-// writes sets a limit of the container, by its name on v1 and on v2.
+// writes sets a limit of the container, by its name on v1 and on v2, where the group
+// of the jobs has it and not the one above.
 func (v vandal) writes(file, value string) error {
 	v.t.Helper()
 	for _, dir := range v.groups() {
-		for _, path := range []string{filepath.Join(dir, file), filepath.Join(dir, "jobs", file)} {
+		for _, path := range []string{filepath.Join(dir, "jobs", file), filepath.Join(dir, file)} {
 			if _, err := os.Stat(path); err == nil {
 				return os.WriteFile(path, []byte(value), 0)
 			}

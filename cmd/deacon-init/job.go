@@ -43,6 +43,7 @@ func (c *container) spawn(j initproto.Job, files []*os.File) (initproto.Started,
 	if err != nil {
 		return refused(step, err.Error())
 	}
+	c.stacks.soon(pid, j)
 	output := c.watchOutput(files[4], int64(j.OutputMax))
 	c.jobs = append(c.jobs, &job{number: j.Number, pid: pid, record: files[3], output: output})
 	closeAll(files[:3])
@@ -103,7 +104,8 @@ func (c *container) fork(j initproto.Job, files []*os.File) (int, string, error)
 		return pid, step, err
 	})
 	if err == nil {
-		// Again: an exec ends with the stack's limits as they were when it began.
+		// Again: an exec ends with the stack's limits as they were when it began,
+		// and it may end later still (hardening).
 		limitProcess(pid, j)
 	}
 	return pid, step, err

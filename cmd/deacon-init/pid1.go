@@ -83,6 +83,7 @@ type container struct {
 	stopping *stopping
 	events   chan event
 	bounds   *bounds
+	stacks   hardening
 	agents   map[*agent]struct{}
 }
 

@@ -48,6 +48,8 @@ func (c *container) serve() {
 			c.bounds.soon()
 		case <-c.bounds.due():
 			c.bounds.look()
+		case now := <-c.stacks.due():
+			c.stacks.look(now)
 		}
 		c.goOnStopping()
 	}
@@ -73,6 +75,7 @@ func (c *container) died(pid int, status unix.WaitStatus) {
 	for i, j := range c.jobs {
 		if j.pid == pid {
 			c.jobs = slices.Delete(c.jobs, i, i+1)
+			c.stacks.ended(pid)
 			c.bury(j, status)
 			return
 		}

@@ -99,7 +99,7 @@ func TestNATSMayBeAwayForHalfAMinute(t *testing.T) {
 		app.ask("/")
 		time.Sleep(time.Second) // being away for half a minute is the thing under test
 	}
-	s.nats.Return()
+	s.nats.Return(s.ctl)
 	expectEnd(t, s.crashed("dies", late), 7, "app instance exited")
 	beat := s.ctl.Expect("dea.heartbeat", late)
 	stale := 0
@@ -175,8 +175,7 @@ func TestAnEndThatNobodyCouldHearIsToldByTheSuccessor(t *testing.T) {
 	dies.try("/exit", "code", "7")
 	s.node.WaitLog("state=CRASHED", soon)
 	s.node.Kill()
-	s.nats.Return()
-	s.ctl.AwaitServer(soon)
+	s.nats.Return(s.ctl)
 	s.node.Start()
 	expectEnd(t, s.crashed("dies", late), 7, "app instance exited")
 	s.ctl.Expect("dea.heartbeat", soon, has("droplets", "CRASHED"))

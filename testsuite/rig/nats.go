@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,14 +25,15 @@ type NATS struct {
 func StartNATS(t testing.TB) *NATS {
 	t.Helper()
 	n := &NATS{t: t}
-	n.start(server.RANDOM_PORT)
+	n.start(server.RANDOM_PORT, nil)
 	t.Cleanup(n.Stop)
 	return n
 }
 
-func (n *NATS) start(port int) {
+func (n *NATS) start(port int, who server.Authentication) {
 	n.t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true,
+		CustomClientAuthentication: who})
 	if err != nil {
 		n.t.Fatal("rig: make NATS:", err)
 	}
@@ -48,14 +50,29 @@ func (n *NATS) Stop() {
 	n.server.WaitForShutdown()
 }
 
-// Return brings the server back on the address it had.
-func (n *NATS) Return() {
+// Return brings the server back on the address it had, and lets nobody in before the
+// controller hears again: what a node tells at once reaches who is there.
+func (n *NATS) Return(c *Controller) {
 	n.t.Helper()
 	var port int
 	if _, err := fmt.Sscanf(n.URL, "nats://127.0.0.1:%d", &port); err != nil {
 		n.t.Fatalf("rig: port of %s: %v", n.URL, err)
 	}
-	n.start(port)
+	gate := &gate{}
+	n.start(port, gate)
+	c.AwaitServer(readyMax)
+	gate.open.Store(true)
+}
+
+// controllerName is what a Controller calls itself.
+const controllerName = "controller"
+
+// gate lets nobody but a controller in until it is open.
+type gate struct{ open atomic.Bool }
+
+// Check is the server's interface.
+func (g *gate) Check(c server.ClientAuthentication) bool {
+	return g.open.Load() || c.GetOpts().Name == controllerName
 }
 
 // Controller is a cloud controller, a health manager and a router in one: it
@@ -89,7 +106,8 @@ const seenMax = 1 << 16
 // NewController connects and begins to listen.
 func NewController(t testing.TB, url string, options ...nats.Option) *Controller {
 	t.Helper()
-	options = append(options, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	options = append(options, nats.Name(controllerName), nats.MaxReconnects(-1),
+		nats.ReconnectWait(20*time.Millisecond))
 	conn, err := nats.Connect(url, options...)
 	if err != nil {
 		t.Fatal("rig: controller:", err)

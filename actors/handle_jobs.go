@@ -76,8 +76,9 @@ func (h *handle) job(c *kit.Context[handleMessage], m handleMessage) {
 // is told by the container. The note may know less: an agent that is killed has
 // started jobs that were not on record yet, and their numbers are used.
 func (h *handle) takeUpJobs(c *kit.Context[handleMessage]) {
-	for number := range sorted(h.note.Jobs) {
+	for number, job := range sorted(h.note.Jobs) {
 		h.jobs[number] = newClientJob()
+		h.jobs[number].consumed = job.Consumed
 		h.tag(c, number)
 	}
 	for _, job := range h.status.Jobs {

@@ -35,6 +35,8 @@ type note struct {
 type jobNote struct {
 	Discard bool   `json:"discard,omitempty"`
 	Tag     string `json:"tag,omitempty"`
+	// Consumed: somebody got all that may be had of it, because it wrote too much.
+	Consumed bool `json:"consumed,omitempty"`
 }
 
 func newNote(handle string, grace time.Duration) note {
@@ -63,6 +65,16 @@ func (n note) encode() json.RawMessage {
 		panic(err) // nothing in it can fail
 	}
 	return encoded
+}
+
+// exceeded notes that a job wrote too much, and was told of: it may live on until
+// the stop, and is nobody's any more.
+func (n *note) exceeded(id uint32) {
+	n.event(eventOutput)
+	if job, known := n.Jobs[id]; known {
+		job.Consumed = true
+		n.Jobs[id] = job
+	}
 }
 
 // event adds to the set, and says whether it was new.

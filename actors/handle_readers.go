@@ -141,7 +141,7 @@ func (h *handle) gathered(c *kit.Context[handleMessage], m gathered) {
 		return
 	}
 	if m.exceeded {
-		h.note.event(eventOutput)
+		h.note.exceeded(m.id)
 		h.keep(c)
 	}
 	h.answer(m.ask, messaging.JobLinked{

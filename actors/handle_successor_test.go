@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -38,5 +39,26 @@ func TestASuccessorListsNothingThatWasDestroyed(t *testing.T) {
 		if listed := c.list(); len(listed) != 2 {
 			t.Errorf("listed %q in the end", listed)
 		}
+	})
+}
+
+// Who wrote too much was told of, and lives on: for no client it is there, whatever
+// agent that asks.
+func TestASuccessorListsNoJobThatWroteTooMuch(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.begin()
+		c := s.connect(1)
+		handle := c.create("h")
+		c.spawn(handle, "serve "+strings.Repeat("x", 200))
+		if got, ok := c.link(handle, 1).(messaging.JobLinked); !ok || got.Status != 255 {
+			t.Fatalf("linked %+v", got)
+		}
+		s.crash()
+		s.begin()
+		c = s.connect(2)
+		if got := c.inspect(handle).(messaging.ContainerInspected).Info; got.Jobs != nil || got.State != "active" {
+			t.Errorf("inspected %+v", got)
+		}
+		expectAnswer(t, "again", c.link(handle, 1), messaging.Failed{Text: "no such job"})
 	})
 }

@@ -111,13 +111,18 @@ func (c *clients) created(at time.Time, m messaging.CreateContainer, answer mess
 	if !is {
 		return ""
 	}
+	doomed := c.w.store.leaving || !c.unwanted[done.Handle].Before(at) // by somebody who didn't wait for it
 	found := c.named(done.Handle, &asked{ids: c.w.ids})
-	if len(found) == 0 {
+	switch {
+	case len(found) > 0:
+	case doomed: // the answer was slower than its end
+		return ""
+	default:
 		return fmt.Sprintf("%s is told to be made, and isn't there", done.Handle)
 	}
 	c.kept[found[0].Spec.ID] = &promise{
 		handle: done.Handle, grace: *m.Grace, seen: c.w.clock.Now(), jobs: map[uint32]string{},
-		doomed: c.w.store.leaving || !c.unwanted[done.Handle].Before(at), // by somebody who didn't wait for it
+		doomed: doomed,
 	}
 	return ""
 }

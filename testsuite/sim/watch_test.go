@@ -263,3 +263,16 @@ func TestWhatIsAnsweredWronglyIsComplainedOf(t *testing.T) {
 		}
 	}
 }
+
+// Who had it destroyed without waiting for the answer is told nothing wrong.
+func TestAnAnswerMayBeSlowerThanTheEnd(t *testing.T) {
+	s := newScene(t)
+	by := s.client(t)
+	create := messaging.CreateContainer{Ask: s.ask(by)}
+	s.answer(create)
+	s.answer(messaging.DestroyContainer{Ask: s.ask(by), Handle: "x"}) // an unknown one, by now
+	s.hear(messaging.Answered{Ask: create.Ask, Answer: messaging.ContainerCreated{Handle: "x"}})
+	if s.broken != "" {
+		t.Error(s.broken)
+	}
+}

@@ -23,7 +23,7 @@ import (
 // needs them has failed.
 const (
 	readyMax = 20 * time.Second
-	endMax   = 30 * time.Second
+	endMax   = 60 * time.Second // btrfs may hold up a killed one for 30 s
 )
 
 // Options shape a node under test. Config is HCL that is appended to the rig's

@@ -46,7 +46,7 @@ var acts = []act{
 	{what: "warden-destroy", roles: agentAlone, set: createContainer, run: destroyContainer},
 	{what: "detach", roles: agentAlone, set: startBoth, run: func(l *living, _ *promises, _ string) {
 		l.detach()
-		l.node.WaitEnd(soon)
+		l.node.WaitEnd(deathMax)
 	}},
 	{what: "start-up", roles: agentAlone, set: startBoth, anew: true, run: func(l *living, _ *promises, _ string) {
 		l.hears("dea.start")

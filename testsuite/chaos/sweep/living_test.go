@@ -201,7 +201,7 @@ func (l *living) successor(alive bool) {
 	if alive {
 		return
 	}
-	l.node.WaitEnd(soon)
+	l.node.WaitEnd(deathMax)
 	l.ctl.Forget()
 	l.node.Start()
 	l.meet()

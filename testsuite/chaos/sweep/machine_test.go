@@ -29,6 +29,11 @@ import (
 // has hung, which is a failure.
 const patience = 20 * time.Second
 
+// deathMax is how long a killed process may take to end. Where it has the last mount
+// of a pool it waits for btrfs's cleaner, which can miss that it is told to rest, and
+// then hears of it at the next commit, after 30 s (seen: one of some 10,000 kills).
+const deathMax = 60 * time.Second
+
 // TestMain plays the part that the environment says.
 func TestMain(m *testing.M) {
 	if os.Getenv(TracerEnv) != "" {
@@ -101,7 +106,7 @@ func (p *part) send(message any) error {
 
 // receive reads one line; io.EOF says that the part has ended.
 func (p *part) receive(message any) error {
-	p.out.SetReadDeadline(time.Now().Add(patience + 5*time.Second))
+	p.out.SetReadDeadline(time.Now().Add(deathMax))
 	line, err := p.lines.ReadBytes('\n')
 	if err != nil {
 		return err

@@ -235,7 +235,7 @@ func (h *handle) drive(c *kit.Context[handleMessage]) {
 	case !h.known && h.spec.ID == "": // a look at the disk
 	case !h.known:
 		h.order(c, containerOrder{goal: goalRun, spec: h.spec})
-	case h.take && (h.halted || h.deaf) && h.saving: // or a successor would know nothing of it
+	case h.take && (h.halted || h.deaf) && h.saving && !h.removing: // or a successor would know nothing of it
 	case h.take && (h.halted && (h.read() || h.late) || h.deaf):
 		h.removing = true
 		h.order(c, containerOrder{goal: goalRemove})

@@ -218,6 +218,7 @@ func TestWhatIsAnsweredWronglyIsComplainedOf(t *testing.T) {
 		"c2 (h) is destroyed, which nobody wanted": func(s scene, _ messaging.Ask) {
 			r, _ := s.kernel.Look("c2")
 			s.destroyed(r)
+			s.pass(2 * hearMax)
 		},
 		"x is told to be made": func(s scene, a messaging.Ask) {
 			s.answer(messaging.CreateContainer{Ask: a}, messaging.ContainerCreated{Handle: "x"})
@@ -273,6 +274,19 @@ func TestAnAnswerMayBeSlowerThanTheEnd(t *testing.T) {
 	s.answer(messaging.DestroyContainer{Ask: s.ask(by), Handle: "x"}) // an unknown one, by now
 	s.hear(messaging.Answered{Ask: create.Ask, Answer: messaging.ContainerCreated{Handle: "x"}})
 	if s.broken != "" {
+		t.Error(s.broken)
+	}
+}
+
+// What comes of an actor's fall may be faster than the word of it.
+func TestWhoWasGivenUpMayBeHeardOfLater(t *testing.T) {
+	s := newScene(t)
+	s.client(t)
+	r, _ := s.kernel.Look("c2")
+	s.destroyed(r)
+	s.pass(hearMax / 2)
+	s.hear(messaging.ActorGaveUp{Actor: "node/handles/c2"})
+	if s.pass(2 * hearMax); s.broken != "" {
 		t.Error(s.broken)
 	}
 }

@@ -133,9 +133,17 @@ func (w *world) hear(e messaging.Event) {
 func (w *world) destroyed(r model.Resident) {
 	w.watch.destroyed(r)
 	if wrong := w.clients.destroyed(r); wrong != "" {
-		w.violate("%s", wrong)
+		w.clock.AfterFunc(hearMax, func() {
+			if !w.watch.excused(r.Spec.ID) {
+				w.violate("%s", wrong)
+			}
+		})
 	}
 }
+
+// hearMax is how long it may take until the world hears who was given up: what comes
+// of that may be faster than the word of it.
+const hearMax = time.Minute
 
 // violate notes the first thing that is wrong.
 func (w *world) violate(format string, args ...any) {

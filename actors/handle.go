@@ -45,6 +45,8 @@ type (
 	handleNudge struct{}
 	// askerLeft says that nobody waits for the answer any more.
 	askerLeft struct{ ask messaging.Ask }
+	// answerSent says that a client has what a job came to, or will never have it.
+	answerSent struct{ ask messaging.Ask }
 	// readersLate says that who reads a job had long enough.
 	readersLate struct{}
 )
@@ -62,6 +64,7 @@ func (containerVanished) handle() {}
 func (expired) handle()           {}
 func (handleNudge) handle()       {}
 func (askerLeft) handle()         {}
+func (answerSent) handle()        {}
 func (readersLate) handle()       {}
 
 // handle is one container that Warden's clients made: Warden's state machine,
@@ -174,6 +177,8 @@ func (h *handle) Receive(c *kit.Context[handleMessage], m handleMessage) error {
 		h.askAgain(c)
 	case askerLeft:
 		h.clientLeft(c, m.ask)
+	case answerSent:
+		h.sent(c, m.ask)
 	case readersLate:
 		h.late = true
 		h.drive(c)

@@ -67,10 +67,9 @@ func (n note) encode() json.RawMessage {
 	return encoded
 }
 
-// exceeded notes that a job wrote too much, and was told of: it may live on until
-// the stop, and is nobody's any more.
-func (n *note) exceeded(id uint32) {
-	n.event(eventOutput)
+// consumed notes that somebody got all that may be had of a job that wrote too
+// much: it may live on until the stop, and is nobody's any more.
+func (n *note) consumed(id uint32) {
 	if job, known := n.Jobs[id]; known {
 		job.Consumed = true
 		n.Jobs[id] = job

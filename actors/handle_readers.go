@@ -47,6 +47,10 @@ type reading struct {
 	kind   readingKind
 	cancel func()
 	left   bool // its client has
+	// handed: the answer is on its way to the client. Whoever dies before it is
+	// there, the job waits for the next one who asks.
+	handed   bool
+	exceeded bool // and it says that the job wrote too much
 }
 
 type readingKind uint8
@@ -96,6 +100,10 @@ func (h *handle) clientLeft(c *kit.Context[handleMessage], ask messaging.Ask) {
 	if !reads {
 		return
 	}
+	if r.handed {
+		h.sent(c, ask)
+		return
+	}
 	if job := h.jobs[r.id]; !job.left[r.kind] {
 		job.left[r.kind], r.left = true, true
 		return
@@ -140,14 +148,37 @@ func (h *handle) gathered(c *kit.Context[handleMessage], m gathered) {
 		h.finish(c, m.ask, false)
 		return
 	}
-	if m.exceeded {
-		h.note.exceeded(m.id)
+	if m.exceeded && h.note.event(eventOutput) {
 		h.keep(c)
 	}
 	h.answer(m.ask, messaging.JobLinked{
 		Status: job.status(m.exceeded), Stdout: m.stdout, Stderr: m.stderr, Info: h.info(m.stats),
 	})
-	h.finish(c, m.ask, true)
+	h.hand(c, m.ask, m.exceeded)
+}
+
+// hand keeps the job until the client has the answer. One that has left waits for
+// nothing.
+func (h *handle) hand(c *kit.Context[handleMessage], ask messaging.Ask, exceeded bool) {
+	r := h.reads[ask]
+	r.handed, r.exceeded = true, exceeded
+	h.jobs[r.id].consumed = true
+	if r.left {
+		h.sent(c, ask)
+	}
+}
+
+// sent lets a job go whose end a client has.
+func (h *handle) sent(c *kit.Context[handleMessage], ask messaging.Ask) {
+	r, reads := h.reads[ask]
+	if !reads || !r.handed {
+		return
+	}
+	if r.exceeded {
+		h.note.consumed(r.id)
+		h.keep(c)
+	}
+	h.finish(c, ask, true)
 }
 
 // stream looks first: what a client learns of the container is from before the
@@ -201,5 +232,5 @@ func (h *handle) streamed(c *kit.Context[handleMessage], m streamed) {
 		return
 	}
 	h.answer(m.ask, messaging.JobStreamed{Status: h.jobs[m.id].status(m.exceeded), Info: m.info})
-	h.finish(c, m.ask, true)
+	h.hand(c, m.ask, m.exceeded)
 }

@@ -62,3 +62,49 @@ func TestASuccessorListsNoJobThatWroteTooMuch(t *testing.T) {
 		expectAnswer(t, "again", c.link(handle, 1), messaging.Failed{Text: "no such job"})
 	})
 }
+
+// An agent that is killed between the end of a job and the moment in which the
+// client has its answer loses neither: the job is there for who asks again.
+func TestAJobIsThereUntilTheClientHasItsEnd(t *testing.T) {
+	for script, status := range map[string]uint32{"exit 3": 3, "serve " + strings.Repeat("x", 200): 255} {
+		onStage(t, func(t *testing.T, s *stage) {
+			s.slowDoor = true
+			s.begin()
+			c := s.connect(1)
+			handle := c.create("h")
+			c.spawn(handle, script)
+			link := c.send(linkOf(handle, 1))
+			pass(time.Minute)
+			s.expectOne("link", link)
+			expectAnswer(t, "by another", s.connect(2).link(handle, 1), messaging.Failed{Text: "no such job"})
+			s.crash()
+			s.slowDoor = false
+			s.begin()
+			c = s.connect(3)
+			if got, ok := c.link(handle, 1).(messaging.JobLinked); !ok || got.Status != status {
+				t.Errorf("%.10s: linked again %+v", script, got)
+			}
+			expectAnswer(t, "once it has it", c.link(handle, 1), messaging.Failed{Text: "no such job"})
+			expectAnswer(t, "destroy", c.destroy(handle), messaging.Done{})
+		})
+	}
+}
+
+// A client that goes before its answer was written has taken the job along all
+// the same (wire/warden.md c).
+func TestWhoLeavesBeforeItsAnswerTakesTheJobAlong(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.slowDoor = true
+		s.begin()
+		c := s.connect(1)
+		handle := c.create("h")
+		c.spawn(handle, "exit 3")
+		c.send(linkOf(handle, 1))
+		pass(time.Minute)
+		c.leave()
+		pass(time.Minute)
+		s.crash()
+		s.begin()
+		expectAnswer(t, "link", s.connect(2).link(handle, 1), messaging.Failed{Text: "no such job"})
+	})
+}

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -93,6 +94,7 @@ type handles struct {
 	order   []string                  // containers that can be named, oldest first
 	lastJob uint32                    //
 	asks    map[messaging.Ask]string  // container that is to answer
+	handing map[messaging.Ask]string  // of what was answered: the client may not have it yet
 	clients map[messaging.Client]map[string]bool
 	lost    map[string]bool // containers that no handle looked after at the last sweep
 	none    func()
@@ -116,7 +118,8 @@ func (w *world) handlesKind(p parts) kit.Kind[handlesMessage] {
 	return kit.Kind[handlesMessage]{Name: "handles", Budget: w.Budget, New: func() kit.Actor[handlesMessage] {
 		return &handles{
 			w: w, parts: p, held: map[string]*keptHandle{}, names: map[string]string{},
-			asks: map[messaging.Ask]string{}, clients: map[messaging.Client]map[string]bool{},
+			asks: map[messaging.Ask]string{}, handing: map[messaging.Ask]string{},
+			clients: map[messaging.Client]map[string]bool{},
 		}
 	}}
 }
@@ -262,6 +265,8 @@ func (s *handles) command(c *kit.Context[handlesMessage], command messaging.Comm
 		}
 	case messaging.ClientGone:
 		s.leave(c, m.Client)
+	case messaging.AnswerSent:
+		s.sent(m.To)
 	case messaging.ListContainers:
 		list := messaging.ContainersListed{}
 		for _, id := range s.order {
@@ -350,14 +355,6 @@ func (s *handles) up(c *kit.Context[handlesMessage], m handleUp) {
 	}
 }
 
-func (s *handles) answer(ask messaging.Ask, a messaging.Answer) {
-	if _, waits := s.asks[ask]; !waits {
-		return
-	}
-	delete(s.asks, ask)
-	s.w.tell(messaging.Answered{Ask: ask, Answer: a})
-}
-
 func (s *handles) ready(c *kit.Context[handlesMessage], m handleReady) {
 	kept, ok := s.held[m.id]
 	if !ok {
@@ -386,49 +383,6 @@ func (s *handles) settled(kept *keptHandle) {
 	}
 }
 
-func (s *handles) refer(client messaging.Client, id string) {
-	kept, held := s.held[id]
-	named, connected := s.clients[client]
-	if !held || !connected {
-		return
-	}
-	named[id] = true
-	kept.clients[client] = true
-	if kept.cancel != nil {
-		kept.cancel()
-		kept.cancel = nil
-	}
-}
-
-func (s *handles) leave(c *kit.Context[handlesMessage], client messaging.Client) {
-	for id := range sorted(s.clients[client]) {
-		if kept, ok := s.held[id]; ok {
-			delete(kept.clients, client)
-			s.expireSoon(c, id)
-		}
-	}
-	delete(s.clients, client)
-	for ask, id := range byAsk(s.asks) {
-		if ask.Client == client {
-			delete(s.asks, ask)
-			s.held[id].ref.Tell(askerLeft{ask})
-		}
-	}
-}
-
-// expireSoon begins the grace time of a container that nobody refers to.
-func (s *handles) expireSoon(c *kit.Context[handlesMessage], id string) {
-	kept := s.held[id]
-	if !kept.ready || len(kept.clients) > 0 || kept.grace < 0 {
-		return
-	}
-	if kept.cancel != nil {
-		kept.cancel()
-	}
-	kept.turn++
-	kept.cancel = c.After(kept.grace, graceOver{id, kept.turn})
-}
-
 // forget drops a container of which nothing runs any more.
 func (s *handles) forget(c *kit.Context[handlesMessage], id string) {
 	kept, ok := s.held[id]
@@ -450,6 +404,7 @@ func (s *handles) drop(id string, kept *keptHandle) {
 			s.answer(ask, messaging.Failed{Text: "unknown handle"})
 		}
 	}
+	maps.DeleteFunc(s.handing, func(_ messaging.Ask, of string) bool { return of == id })
 	for _, named := range s.clients {
 		delete(named, id)
 	}

@@ -145,7 +145,7 @@ func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 // deliver hands a command to whom it concerns.
 func (n *node) deliver(command messaging.Command) {
 	switch command.(type) {
-	case messaging.ClientConnected, messaging.ClientGone, messaging.ClientCommand:
+	case messaging.ClientConnected, messaging.ClientGone, messaging.ClientCommand, messaging.AnswerSent:
 		if !n.parts.handles.IsZero() {
 			n.parts.handles.Tell(clientAsked{command})
 		}

@@ -21,6 +21,10 @@ type ClientConnected struct{ Client Client }
 // waiting for, nobody waits for any more.
 type ClientGone struct{ Client Client }
 
+// AnswerSent says that a client has what became of a job that it linked or
+// streamed: from then on the job is nobody's any more.
+type AnswerSent struct{ To Ask }
+
 // CreateContainer asks for a container. ContainerCreated answers.
 type CreateContainer struct {
 	Ask
@@ -233,6 +237,7 @@ func (m CopyOut) Named() string { return m.Handle }
 
 func (ClientConnected) command()  {}
 func (ClientGone) command()       {}
+func (AnswerSent) command()       {}
 func (CreateContainer) command()  {}
 func (StopContainer) command()    {}
 func (DestroyContainer) command() {}

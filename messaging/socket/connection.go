@@ -192,6 +192,7 @@ func (c *connection) ask(r request) error {
 		if err := c.write(c.encode(r.kind, answer)); err != nil {
 			return err
 		}
+		c.sent(r.number, answer)
 	case <-c.gone:
 		return ErrGone
 	}
@@ -202,6 +203,15 @@ func (c *connection) ask(r request) error {
 		return errLeaving
 	}
 	return nil
+}
+
+// sent says that the client has what a job came to.
+func (c *connection) sent(request uint64, answer messaging.Answer) {
+	switch answer.(type) {
+	case messaging.JobLinked, messaging.JobStreamed:
+		c.door.deliver(messaging.AnswerSent{To: messaging.Ask{Client: c.client, Request: request}})
+	default: // nothing waits for that
+	}
 }
 
 // mayTakeForEver says which requests a node that drains doesn't wait for.

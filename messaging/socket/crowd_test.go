@@ -263,6 +263,9 @@ func (w *witness) hear(cmd messaging.Command) (gone bool) {
 	case messaging.StreamJob:
 		w.asked(cmd.Ask)
 		w.queue = append(w.queue, func() { w.stream(cmd) })
+	case messaging.AnswerSent:
+		w.check(w.here[cmd.To.Client], "client %d has an answer and isn't there", cmd.To.Client)
+		w.check(w.asking[cmd.To.Client] == 0, "client %d has an answer and waits for it", cmd.To.Client)
 	case messaging.LinkJob: // its client left at once
 		w.asked(cmd.Ask)
 	default:

@@ -17,7 +17,8 @@
 //	connection    accepted ─▶ ClientConnected ─▶ requests … ─▶ ClientGone
 //
 // deliver is told of one client in that order and never twice at once; of
-// several clients from several goroutines. It must not block. ClientGone comes
+// several clients from several goroutines. It must not block. AnswerSent follows
+// the answer to a link, a run or a stream, once that was written. ClientGone comes
 // once, after the last request, and says that nobody waits for an answer any
 // more. What was queued behind the request under way is dropped then; one that
 // was sent to an idle connection is always delivered, however soon the client

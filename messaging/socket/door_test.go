@@ -290,6 +290,9 @@ func TestWhatNobodyWaitsForIsDropped(t *testing.T) {
 	n.Answer(messaging.Answered{Ask: stream.Ask, Answer: messaging.JobStreamed{Status: 3}})
 	n.Answer(messaging.Answered{Ask: stream.Ask, Answer: messaging.JobStreamed{Status: 4}})
 	c.expect(warden.TypeStream, messaging.JobStreamed{Status: 3})
+	if sent := hear[messaging.AnswerSent](t, n); sent.To != stream.Ask {
+		t.Errorf("the client has the answer to %v, want %v", sent.To, stream.Ask)
+	}
 	destroy := hear[messaging.DestroyContainer](t, n)
 	if err := n.Chunk(t.Context(), stream.Ask, "stdout", []byte("late")); !errors.Is(err, ErrGone) {
 		t.Errorf("a chunk after the answer: %v", err)

@@ -22,6 +22,7 @@ type clients struct {
 	jobs     []uint32             // that were started, newest last
 	kept     map[string]*promise  // containers that somebody was told of, by id
 	read     map[named]bool       // jobs whose output somebody asked for
+	had      map[named]bool       // and those of which somebody was told, or left
 	unwanted map[string]time.Time // when the end of a handle was asked for last
 	// unsure are containers whose note could not be written: a successor may know
 	// less of their jobs than clients were told.
@@ -50,7 +51,7 @@ type asked struct {
 func newClients(w *world) *clients {
 	return &clients{
 		w: w, asks: map[messaging.Ask]*asked{}, stopped: map[string]bool{}, kept: map[string]*promise{},
-		read: map[named]bool{}, unsure: map[string]bool{}, unwanted: map[string]time.Time{},
+		read: map[named]bool{}, had: map[named]bool{}, unsure: map[string]bool{}, unwanted: map[string]time.Time{},
 	}
 }
 
@@ -110,8 +111,11 @@ func (c *clients) stopping(a *asked) {
 func (c *clients) leave(left *client) {
 	c.w.note("client %d leaves", left.number)
 	c.here = slices.DeleteFunc(c.here, func(other *client) bool { return other == left })
-	for ask := range c.asks {
+	for ask, a := range c.asks {
 		if ask.Client == left.number {
+			if job, reads := readOf(a.command); reads {
+				c.had[job] = true
+			}
 			delete(c.asks, ask)
 		}
 	}
@@ -125,8 +129,28 @@ func (c *clients) sentAway() {
 	}
 }
 
-// gone is what becomes of them with the agent.
-func (c *clients) gone() { c.here, c.asks = nil, map[messaging.Ask]*asked{} }
+// gone is what becomes of them with the agent. A job that it has told to nobody
+// is there for the next one who asks.
+func (c *clients) gone() {
+	for _, a := range c.asks {
+		if job, reads := readOf(a.command); reads && a.first && !c.had[job] {
+			c.read[job] = false
+		}
+	}
+	c.here, c.asks = nil, map[messaging.Ask]*asked{}
+}
+
+// readOf is the job that a request reads.
+func readOf(command messaging.Command) (job named, reads bool) {
+	switch m := command.(type) {
+	case messaging.LinkJob:
+		return named{m.Handle, m.Job}, true
+	case messaging.StreamJob:
+		return named{m.Handle, m.Job}, true
+	default:
+		return named{}, false
+	}
+}
 
 // Chunk takes a part of a stream.
 func (c *clients) Chunk(ctx context.Context, ask messaging.Ask, _ string, data []byte) error {
@@ -150,6 +174,9 @@ func (c *clients) answered(e messaging.Answered) string {
 		return "" // of one who left, or was sent away
 	}
 	a.answers = append(a.answers, e.Answer)
+	if job, reads := readOf(a.command); reads {
+		c.had[job] = true
+	}
 	if wrong := c.broken(a, e.Answer); wrong != "" {
 		return wrong
 	}
@@ -164,6 +191,17 @@ func (c *clients) answered(e messaging.Answered) string {
 	default: // was not looked into
 	}
 	return ""
+}
+
+// has is what the door says of a client that has what became of its job.
+func (c *clients) has(e messaging.Answered) {
+	switch e.Answer.(type) {
+	case messaging.JobLinked, messaging.JobStreamed:
+		if slices.ContainsFunc(c.here, func(one *client) bool { return one.number == e.Ask.Client }) {
+			c.w.deliver(messaging.AnswerSent{To: e.Ask})
+		}
+	default: // the door says nothing of that
+	}
 }
 
 // done looks whether it is.

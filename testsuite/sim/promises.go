@@ -34,11 +34,10 @@ func (c *clients) doom(a *asked) {
 		for _, p := range c.kept {
 			p.doomed = p.doomed || p.handle == m.Handle
 		}
-	case messaging.LinkJob:
-		a.first = c.first(named{m.Handle, m.Job})
-	case messaging.StreamJob:
-		a.first = c.first(named{m.Handle, m.Job})
-	default: // ends nothing
+	default:
+		if job, reads := readOf(m); reads {
+			a.first = c.first(job)
+		}
 	}
 }
 

@@ -124,6 +124,7 @@ func (w *world) hear(e messaging.Event) {
 		if wrong := w.clients.answered(e); wrong != "" {
 			w.violate("%s", wrong)
 		}
+		w.clients.has(e)
 	default:
 		w.wire.tell(e)
 	}

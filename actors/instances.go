@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
@@ -46,6 +47,12 @@ type (
 		ids []string
 		err error
 	}
+	// weighed is what all running instances use, as far as it could be measured.
+	weighed struct {
+		replyTo string
+		bytes   int64
+		err     error
+	}
 	tailed struct {
 		replyTo string
 		lines   []messaging.LogLine
@@ -66,6 +73,7 @@ func (instanceOver) instances()    {}
 func (instanceForsook) instances() {}
 func (stopAll) instances()         {}
 func (kept) instances()            {}
+func (weighed) instances()         {}
 func (tailed) instances()          {}
 func (harmed) instances()          {}
 
@@ -137,6 +145,11 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 		s.stopAll(c, m)
 	case kept:
 		s.kept(c, m)
+	case weighed:
+		if m.err != nil {
+			c.Log().Warn("not all memory in use could be measured", "error", m.err)
+		}
+		s.parts.ledger.Tell(describeNode{m.replyTo, m.bytes >> 20})
 	case tailed:
 		s.tailed(c, m)
 	case harmed:
@@ -153,6 +166,14 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 		s.stop(m.Filter)
 	case messaging.FindInstances:
 		s.find(m)
+	case messaging.LocateNodes:
+		s.offer()
+	case messaging.DiscoverNodes:
+		if s.none == nil {
+			s.parts.ledger.Tell(discover{m, s.counts()[m.Application]})
+		}
+	case messaging.DescribeNodes:
+		s.describeNode(c, m.ReplyTo)
 	case messaging.RouterStarted:
 		s.tellAll(announce{})
 	case messaging.HealthManagerStarted:
@@ -232,6 +253,26 @@ func (s *instances) find(m messaging.FindInstances) {
 			s.w.tell(r.found(s.w.Node, m.ReplyTo))
 		}
 	}
+}
+
+// describeNode answers with the memory that is used, not only promised.
+func (s *instances) describeNode(c *kit.Context[instancesMessage], replyTo string) {
+	var containers []string
+	for _, r := range s.w.Store.All() {
+		if r.State == messaging.Running {
+			containers = append(containers, r.Placement.Container)
+		}
+	}
+	kit.Pipe(c, "weigh", func(ctx context.Context) (int64, error) {
+		var bytes int64
+		var wrong []error
+		for _, id := range containers {
+			usage, err := s.w.Kernel.Usage(ctx, id)
+			bytes += usage.MemoryBytes
+			wrong = append(wrong, err)
+		}
+		return bytes, errors.Join(wrong...)
+	}, func(bytes int64, err error) instancesMessage { return weighed{replyTo, bytes, err} })
 }
 
 func (s *instances) exitTold(id string) {

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/messaging"
@@ -71,6 +72,22 @@ type foresee struct {
 // offer asks for an advertisement with what is left.
 type offer struct{ counts map[string]int }
 
+// discover asks for an answer to a controller that looks for room, of a node that
+// has so many instances of the application.
+type discover struct {
+	asked     messaging.DiscoverNodes
+	instances int
+}
+
+// discovered comes when it is time to answer.
+type discovered struct{ replyTo string }
+
+// describeNode asks for the account of a node of whose memory so much is used.
+type describeNode struct {
+	replyTo string
+	usedMiB int64
+}
+
 func (reserve) ledger()     {}
 func (reservePort) ledger() {}
 func (returnPort) ledger()  {}
@@ -82,6 +99,9 @@ func (audit) ledger()       {}
 func (stillPromised) ledger() {}
 func (foresee) ledger()       {}
 func (offer) ledger()         {}
+func (discover) ledger()      {}
+func (discovered) ledger()    {}
+func (describeNode) ledger()  {}
 
 // ledger keeps the book.
 type ledger struct {
@@ -130,9 +150,33 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 			NodeID: l.w.Node.ID, Stacks: l.w.Stacks, Zone: l.w.Zone, ApplicationCount: m.counts,
 			MemoryMiB: max(0, l.w.book.memory.left()), DiskMiB: max(0, l.w.book.disk.left()),
 		})
+	case discover:
+		l.discover(c, m)
+	case discovered:
+		l.w.tell(messaging.NodeDiscovered{ReplyTo: m.replyTo, Node: l.w.Node})
+	case describeNode:
+		memory := l.w.book.memory
+		l.w.tell(messaging.NodeDescribed{
+			ReplyTo: m.replyTo, Node: l.w.Node, Capacity: memory.capacity, Promised: memory.promised, Used: m.usedMiB,
+		})
 	}
 	return nil
 }
+
+// discover answers where there is room, the sooner the emptier the node: who asks
+// takes the first answer (wire/dea.md a.7).
+func (l *ledger) discover(c *kit.Context[ledgerMessage], m discover) {
+	b := l.w.book
+	if b.memory.left() < m.asked.MemoryMiB || b.disk.left() < m.asked.DiskMiB {
+		return
+	}
+	full := time.Duration(100*b.memory.promised/max(1, b.memory.capacity)) * time.Millisecond
+	mine := time.Duration(10*m.instances) * time.Millisecond
+	c.After(min(discoverMax, mine+full), discovered{m.asked.ReplyTo})
+}
+
+// discoverMax is when the fullest node answers.
+const discoverMax = 250 * time.Millisecond
 
 func (l *ledger) reserve(c *kit.Context[ledgerMessage], m reserve) {
 	m.demand.now, m.demand.number = c.Now(), l.w.promises.Add(1)

@@ -380,6 +380,73 @@ func TestFindAnswersOncePerSelectedInstance(t *testing.T) {
 	})
 }
 
+// The emptiest of several nodes answers first; one without room not at all.
+func TestWhoLooksForRoomHearsOfItInGoodTime(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.begin()
+		ask := func(memory, disk int64) time.Duration {
+			s.forget()
+			s.tree.Deliver(messaging.DiscoverNodes{Application: "app", MemoryMiB: memory, DiskMiB: disk, ReplyTo: "inbox"})
+			for waited := time.Duration(0); waited < time.Second; waited += time.Millisecond {
+				for _, answer := range told[messaging.NodeDiscovered](s) {
+					if answer.ReplyTo != "inbox" || answer.Node.ID != "node-1" {
+						t.Errorf("answered %+v", answer)
+					}
+					return waited
+				}
+				pass(time.Millisecond)
+			}
+			return -1
+		}
+		check := func(what string, got, want time.Duration) {
+			t.Helper()
+			if got < want || got > want+2*time.Millisecond {
+				t.Errorf("%s: answered after %s, want %s", what, got, want)
+			}
+		}
+		check("an empty node", ask(1024, 4096), 0)
+		check("too much memory", ask(1025, 1), -1)
+		check("too much disk", ask(1, 4097), -1)
+		for range 8 { // half of the node
+			s.start("app", "serve", "app.example")
+		}
+		pass(5 * time.Second)
+		check("eight instances of its own, half full", ask(512, 1), 130*time.Millisecond)
+		check("more than is left", ask(513, 1), -1)
+		s.stop("app")
+		pass(time.Minute)
+		check("empty again", ask(1024, 4096), 0)
+	})
+}
+
+func TestAnOperatorIsToldWhatIsPromisedAndUsed(t *testing.T) {
+	onStage(t, func(t *testing.T, s *stage) {
+		s.begin()
+		s.start("app", "serve", "app.example")
+		s.start("other", "serve", "other.example")
+		pass(5 * time.Second)
+		s.forget()
+		s.tree.Deliver(messaging.DescribeNodes{ReplyTo: "inbox"})
+		s.tree.Deliver(messaging.LocateNodes{})
+		pass(time.Second)
+		answers := told[messaging.NodeDescribed](s)
+		if len(answers) != 1 {
+			t.Fatalf("answered %+v", answers)
+		}
+		usage, err := s.kernel.Usage(t.Context(), s.held()[0].ID)
+		if err != nil || usage.MemoryBytes == 0 {
+			t.Fatalf("used %+v, %v", usage, err)
+		}
+		a := answers[0]
+		if a.Capacity != 1024 || a.Promised != 128 || a.Used != 2*usage.MemoryBytes>>20 || a.ReplyTo != "inbox" {
+			t.Errorf("answered %+v, with %d bytes used by each", a, usage.MemoryBytes)
+		}
+		if offers := told[messaging.Advertised](s); len(offers) == 0 || offers[0].MemoryMiB != 1024-128 {
+			t.Errorf("who asks who is there is told %+v", offers)
+		}
+	})
+}
+
 func TestOnlyTheNewestCrashOfAnApplicationIsRemembered(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
 		s.begin()

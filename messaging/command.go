@@ -117,6 +117,23 @@ type RouterStarted struct{}
 // HealthManagerStarted says that the health manager wants a heartbeat now (healthmanager.start).
 type HealthManagerStarted struct{}
 
+// LocateNodes asks who is there: an advertisement now answers (dea.locate).
+type LocateNodes struct{}
+
+// DiscoverNodes asks who has room for one more instance (dea.discover). One
+// NodeDiscovered answers, the later the fuller the node is, so that whoever takes
+// the first answer spreads the load; silence where there is no room.
+type DiscoverNodes struct {
+	Application string
+	MemoryMiB   int64
+	DiskMiB     int64
+	ReplyTo     string
+}
+
+// DescribeNodes asks what the node has promised and what is used of it
+// (dea.status); one NodeDescribed answers.
+type DescribeNodes struct{ ReplyTo string }
+
 // ListInstances is deacon's own question for `deacon ps`; one InstancesListed answers it.
 type ListInstances struct{ ReplyTo string }
 
@@ -134,6 +151,9 @@ func (StopInstances) command()        {}
 func (FindInstances) command()        {}
 func (RouterStarted) command()        {}
 func (HealthManagerStarted) command() {}
+func (LocateNodes) command()          {}
+func (DiscoverNodes) command()        {}
+func (DescribeNodes) command()        {}
 func (ListInstances) command()        {}
 func (TailLogs) command()             {}
 

@@ -42,6 +42,21 @@ type Advertised struct {
 	Zone             string
 }
 
+// NodeDiscovered answers DiscoverNodes.
+type NodeDiscovered struct {
+	ReplyTo string
+	Node    Node
+}
+
+// NodeDescribed answers DescribeNodes, in MiB.
+type NodeDescribed struct {
+	ReplyTo  string
+	Node     Node
+	Capacity int64 // that may be promised, overcommitment included
+	Promised int64
+	Used     int64 // by the instances that run
+}
+
 // Beat is the full snapshot of the node's instances (dea.heartbeat). It is
 // never partial: the health manager forgets what is missing from it.
 type Beat struct {
@@ -187,6 +202,8 @@ type ActorGaveUp struct {
 func (NodeStarted) event()       {}
 func (NodeStopped) event()       {}
 func (Advertised) event()        {}
+func (NodeDiscovered) event()    {}
+func (NodeDescribed) event()     {}
 func (Beat) event()              {}
 func (InstanceExited) event()    {}
 func (RouteRegistered) event()   {}

@@ -47,6 +47,7 @@ func (b *Bus) subscribe() error {
 	}
 	subjects := []string{
 		dea.StartSubject(b.config.NodeID), dea.SubjectStop, dea.SubjectFind,
+		dea.SubjectLocate, dea.SubjectDiscover, dea.SubjectStatus,
 		dea.SubjectRouterStart, dea.SubjectHealthManagerStart,
 	}
 	for _, subject := range subjects {
@@ -150,6 +151,12 @@ func understand(subject, reply string, body []byte) (messaging.Command, error) {
 		return nil, err
 	}
 	switch c := cmd.(type) {
+	case messaging.DiscoverNodes:
+		c.ReplyTo = reply
+		return c, checkReply(subject, reply)
+	case messaging.DescribeNodes:
+		c.ReplyTo = reply
+		return c, checkReply(subject, reply)
 	case messaging.FindInstances:
 		c.ReplyTo = reply
 		return c, checkReply(subject, reply)

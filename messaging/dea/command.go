@@ -32,6 +32,13 @@ func encodeCommand(cmd messaging.Command, nodeID string) (subject string, messag
 			m.Path = "/"
 		}
 		return SubjectFind, m, need("application", c.Filter.Application)
+	case messaging.LocateNodes:
+		return SubjectLocate, struct{}{}, nil
+	case messaging.DiscoverNodes:
+		return SubjectDiscover, discoverMessage{c.Application, roomMessage{c.MemoryMiB, c.DiskMiB}},
+			need("application", c.Application)
+	case messaging.DescribeNodes:
+		return SubjectStatus, struct{}{}, nil
 	case messaging.RouterStarted:
 		return SubjectRouterStart, struct{}{}, nil
 	case messaging.HealthManagerStarted:

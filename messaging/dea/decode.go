@@ -22,6 +22,9 @@ func (e *InvalidError) Error() string { return fmt.Sprintf("dea: invalid %s: %s"
 var decoders = map[string]func(body []byte) (messaging.Command, error){
 	SubjectStop:               decodeStop,
 	SubjectFind:               decodeFind,
+	SubjectLocate:             decodeLocate,
+	SubjectDiscover:           decodeDiscover,
+	SubjectStatus:             decodeStatus,
 	SubjectRouterStart:        decodeRouterStart,
 	SubjectHealthManagerStart: decodeHealthManagerStart,
 	SubjectPS:                 decodePS,
@@ -201,6 +204,31 @@ func decodeFilter(m object) messaging.Filter {
 var states = []messaging.State{
 	messaging.Born, messaging.Starting, messaging.Running, messaging.Stopping,
 	messaging.Stopped, messaging.Crashed, "RESUMING", "EVACUATING",
+}
+
+func decodeLocate(body []byte) (messaging.Command, error) {
+	return messaging.LocateNodes{}, openOrEmpty(body).in.wrong
+}
+
+// What an application of the first era was given that asked for nothing (wire/dea.md a.2).
+const memoryDefault, diskDefault = 512, 256
+
+// decodeDiscover takes only what the answer hangs on: runtimes and the flag for
+// production are of an era whose starts say them again.
+func decodeDiscover(body []byte) (messaging.Command, error) {
+	m := open(body)
+	m.require("droplet")
+	limits := m.object("limits")
+	discover := messaging.DiscoverNodes{
+		Application: m.application("droplet"),
+		MemoryMiB:   limits.integer("mem", mebibytes, memoryDefault),
+		DiskMiB:     limits.integer("disk", mebibytes, diskDefault),
+	}
+	return discover, m.in.wrong
+}
+
+func decodeStatus(body []byte) (messaging.Command, error) {
+	return messaging.DescribeNodes{}, openOrEmpty(body).in.wrong
 }
 
 // decodeRouterStart looks at fields that nothing is made of: a router that

@@ -2,6 +2,7 @@ package dea
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +41,11 @@ func encode(event messaging.Event) (subject string, message any, err error) {
 		return SubjectRegister, route(e.Route), checkRoute(e.Route)
 	case messaging.RouteUnregistered:
 		return SubjectUnregister, route(e.Route), checkRoute(e.Route)
+	case messaging.NodeDiscovered:
+		return e.ReplyTo, hello(e.Node), cmp.Or(need("node id", e.Node.ID), checkReply(e.ReplyTo))
+	case messaging.NodeDescribed:
+		return e.ReplyTo, statusMessage{hello(e.Node), e.Capacity, e.Promised, e.Used, nil},
+			cmp.Or(need("node id", e.Node.ID), checkReply(e.ReplyTo))
 	case messaging.InstanceFound:
 		return e.ReplyTo, found(e), checkReply(e.ReplyTo)
 	default:

@@ -42,6 +42,8 @@ var eventDecoders = map[string]eventDecoder{
 }
 
 var replyDecoders = map[string]eventDecoder{
+	SubjectDiscover: decodeDiscovered,
+	SubjectStatus:   decodeDescribed,
 	SubjectFind:     decodeFound,
 	SubjectPS:       decodeListed,
 	SubjectLogsTail: decodeTailed,
@@ -85,6 +87,18 @@ func decodeShutdown(body []byte) (messaging.Event, error) {
 	m, err := read[goodbyeMessage](body)
 	return messaging.NodeStopped{Node: m.node(), ApplicationCount: m.ApplicationCount},
 		cmp.Or(err, missing("id", m.ID))
+}
+
+func decodeDiscovered(body []byte) (messaging.Event, error) {
+	m, err := read[helloMessage](body)
+	return messaging.NodeDiscovered{Node: m.node()}, cmp.Or(err, missing("id", m.ID))
+}
+
+func decodeDescribed(body []byte) (messaging.Event, error) {
+	m, err := read[statusMessage](body)
+	return messaging.NodeDescribed{
+		Node: m.node(), Capacity: m.MaxMemory, Promised: m.ReservedMemory, Used: m.UsedMemory,
+	}, cmp.Or(err, missing("id", m.ID))
 }
 
 func decodeAdvertise(body []byte) (messaging.Event, error) {

@@ -23,6 +23,11 @@ func FuzzDecodeFind(f *testing.F) {
 	fuzzDecode(f, "dea.find.droplet", "command_find.json")
 }
 
+func FuzzDecodeDiscover(f *testing.F) {
+	f.Add([]byte(`{"droplet":7,"limits":{"mem":512},"name":"a","runtime":"ruby19","prod":null,"sha":"00"}`))
+	fuzzDecode(f, "dea.discover", "command_discover.json")
+}
+
 func FuzzDecodeRouterStart(f *testing.F) {
 	f.Add([]byte(`{"id":"r1","hosts":["10.0.0.1"],"minimumRegisterIntervalInSeconds":20,"pruneThresholdInSeconds":120}`))
 	fuzzDecode(f, "router.start", "command_router_start.json")

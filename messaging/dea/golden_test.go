@@ -91,6 +91,12 @@ func hear(sample sampleEvent, body []byte) (messaging.Event, error) {
 
 func withReplyTo(event messaging.Event, subject string) messaging.Event {
 	switch e := event.(type) {
+	case messaging.NodeDiscovered:
+		e.ReplyTo = subject
+		return e
+	case messaging.NodeDescribed:
+		e.ReplyTo = subject
+		return e
 	case messaging.InstanceFound:
 		e.ReplyTo = subject
 		return e
@@ -168,6 +174,8 @@ func TestAnEventThatWouldDoHarmIsNotSpoken(t *testing.T) {
 		"dea: encode messaging.Advertised: no node id":                           messaging.Advertised{},
 		"dea: encode messaging.NodeStarted: no node id":                          messaging.NodeStarted{},
 		"dea: encode messaging.NodeStopped: no node id":                          messaging.NodeStopped{},
+		"dea: encode messaging.NodeDiscovered: no node id":                       messaging.NodeDiscovered{},
+		"dea: encode messaging.NodeDescribed: an answer may not go to \"\"":      messaging.NodeDescribed{Node: exampleNode},
 		"dea: encode messaging.RouteRegistered: no port":                         messaging.RouteRegistered{Route: noPort},
 		"dea: encode messaging.RouteUnregistered: no host":                       messaging.RouteUnregistered{Route: noHost},
 		"dea: encode messaging.InstanceExited: no instance":                      messaging.InstanceExited{},

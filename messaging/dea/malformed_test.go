@@ -44,7 +44,7 @@ func refused(t *testing.T, subject, body, want string) {
 func TestWhatIsNoMessageAtAllIsRefusedOnEverySubject(t *testing.T) {
 	for _, subject := range []string{
 		"dea.node.start", "dea.stop", "dea.find.droplet", "router.start", "healthmanager.start",
-		"deacon.v1.ps", "deacon.v1.logs-tail",
+		"dea.locate", "dea.discover", "dea.status", "deacon.v1.ps", "deacon.v1.logs-tail",
 	} {
 		for body, want := range whole {
 			refused(t, subject, body, want)
@@ -194,6 +194,13 @@ var malformed = map[string]map[string]string{
 		`{"droplet":"a","instance_ids":"b"}`:    "instance_ids: want a list of strings, got a string",
 		`{"droplet":"a","version":["v"]}`:       "version: want a string, got a list",
 	},
+	"dea.discover": {
+		`{}`:                                    "droplet: missing",
+		`{"droplet":null}`:                      "droplet: must not be null",
+		`{"droplet":"a","limits":7}`:            "limits: want an object, got 7",
+		`{"droplet":"a","limits":{"mem":0}}`:    "limits.mem: want an integer number of MiB from 1 to 1099511627776, got 0",
+		`{"droplet":"a","limits":{"disk":"1"}}`: "limits.disk: want an integer number of MiB, got a string",
+	},
 	"router.start": {
 		`{"id":7}`:                     "id: want a string, got 7",
 		`{"id":[]}`:                    "id: want a string, got a list",
@@ -257,7 +264,7 @@ func TestAReasonQuotesNoSecret(t *testing.T) {
 }
 
 func TestGreetingsMayBeEmpty(t *testing.T) {
-	for _, subject := range []string{"router.start", "healthmanager.start", "deacon.v1.ps"} {
+	for _, subject := range []string{"dea.locate", "dea.status", "router.start", "healthmanager.start", "deacon.v1.ps"} {
 		for _, body := range []string{"", "{}", ` { "id" : "x", "other" : [1] } `} {
 			if _, err := Decode(subject, []byte(body)); err != nil {
 				t.Errorf("%s %q: %v", subject, body, err)

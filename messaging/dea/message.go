@@ -22,6 +22,14 @@ type goodbyeMessage struct {
 	ApplicationCount map[string]int `json:"app_id_to_count"`
 }
 
+type statusMessage struct {
+	helloMessage
+	MaxMemory      int64 `json:"max_memory"` // MiB, as the others
+	ReservedMemory int64 `json:"reserved_memory"`
+	UsedMemory     int64 `json:"used_memory"`
+	Clients        *int  `json:"num_clients"` // null since the second generation
+}
+
 type advertiseMessage struct {
 	ID                  string         `json:"id"`
 	Stacks              []string       `json:"stacks"`
@@ -167,6 +175,16 @@ type filterMessage struct {
 	Instances []string `json:"instances,omitempty"`
 	Indices   []int    `json:"indices,omitempty"`
 	States    []string `json:"states,omitempty"`
+}
+
+type discoverMessage struct {
+	Droplet string      `json:"droplet"`
+	Limits  roomMessage `json:"limits"`
+}
+
+type roomMessage struct {
+	Mem  int64 `json:"mem"`
+	Disk int64 `json:"disk"`
 }
 
 type findMessage struct {

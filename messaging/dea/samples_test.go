@@ -124,6 +124,9 @@ var sampleCommands = []sampleCommand{
 	{"command_stop.json", messaging.StopInstances{Filter: exampleFilter}},
 	{"command_stop_all.json", messaging.StopInstances{Filter: messaging.Filter{Application: application}}},
 	{"command_find.json", messaging.FindInstances{Filter: exampleFilter, IncludeStats: true, IncludePath: true}},
+	{"command_locate.json", messaging.LocateNodes{}},
+	{"command_discover.json", messaging.DiscoverNodes{Application: application, MemoryMiB: 256, DiskMiB: 1024}},
+	{"command_status.json", messaging.DescribeNodes{}},
 	{"command_router_start.json", messaging.RouterStarted{}},
 	{"command_healthmanager_start.json", messaging.HealthManagerStarted{}},
 	{"command_ps.json", messaging.ListInstances{}},
@@ -149,6 +152,10 @@ var sampleEvents = []sampleEvent{
 		ApplicationCount: map[string]int{application: 2}, Zone: "default",
 	}},
 	{"advertise_idle.json", "dea.advertise", "", messaging.Advertised{NodeID: nodeID, Zone: "z1"}},
+	{"discovered.json", inbox, "dea.discover", messaging.NodeDiscovered{ReplyTo: inbox, Node: exampleNode}},
+	{"status.json", inbox, "dea.status", messaging.NodeDescribed{
+		ReplyTo: inbox, Node: exampleNode, Capacity: 8192, Promised: 512, Used: 97,
+	}},
 	{"heartbeat.json", "dea.heartbeat", "", exampleBeat},
 	{"heartbeat_idle.json", "dea.heartbeat", "", messaging.Beat{NodeID: nodeID}},
 	{"exited.json", "droplet.exited", "", messaging.InstanceExited{

@@ -11,6 +11,9 @@ import (
 const (
 	SubjectStop               = "dea.stop"
 	SubjectFind               = "dea.find.droplet"
+	SubjectLocate             = "dea.locate"
+	SubjectDiscover           = "dea.discover"
+	SubjectStatus             = "dea.status"
 	SubjectRouterStart        = "router.start"
 	SubjectHealthManagerStart = "healthmanager.start"
 	SubjectPS                 = "deacon.v1.ps"

@@ -88,6 +88,40 @@ func TestFindDropletAnswersWithStats(t *testing.T) {
 	}
 }
 
+func TestTheNodeAnswersForItself(t *testing.T) {
+	s := newStage(t, "")
+	s.running("web", nil).ask("/hog", "mib", "8")
+	ask := func(subject, body string) map[string]any {
+		t.Helper()
+		answer, err := s.ctl.Conn.Request(subject, []byte(body), soon)
+		if err != nil {
+			t.Fatal(subject, err)
+		}
+		var m map[string]any
+		if err := json.Unmarshal(answer.Data, &m); err != nil {
+			t.Fatal(err)
+		}
+		if m["id"] != s.id || m["ip"] != "127.0.0.1" {
+			t.Errorf("%s is answered %s", subject, answer.Data)
+		}
+		return m
+	}
+	status := ask("dea.status", "")
+	reserved, used := status["reserved_memory"].(float64), status["used_memory"].(float64)
+	clients, is := status["num_clients"]
+	if !is || clients != nil || used < 8 || reserved < used || status["max_memory"].(float64) < reserved {
+		t.Errorf("the status is %v", status)
+	}
+	ask("dea.discover", `{"droplet": "web", "limits": {"mem": 16, "disk": 16}}`)
+	tooMuch := []byte(`{"droplet": "web", "limits": {"mem": 999999999}}`)
+	if answer, err := s.ctl.Conn.Request("dea.discover", tooMuch, 400*time.Millisecond); err == nil {
+		t.Errorf("more than there is was found: %s", answer.Data)
+	}
+	s.ctl.Forget()
+	s.ctl.Publish("dea.locate", map[string]any{})
+	s.ctl.Expect("dea.advertise", time.Second, rig.With("id", s.id))
+}
+
 func TestARouterAndAHealthManagerThatComeUpAreTold(t *testing.T) {
 	s := newStage(t, "")
 	s.running("web", nil)

@@ -46,6 +46,9 @@ var operations = []struct {
 		f := messaging.Filter{Application: applications[rng.IntN(len(applications))].name}
 		w.wire.send(messaging.FindInstances{Filter: f, IncludeStats: rng.IntN(2) == 0})
 		w.wire.send(messaging.ListInstances{})
+		w.wire.send(messaging.LocateNodes{})
+		w.wire.send(messaging.DiscoverNodes{Application: f.Application, MemoryMiB: 64, DiskMiB: 64})
+		w.wire.send(messaging.DescribeNodes{})
 		w.wire.send(messaging.RouterStarted{})
 		w.wire.send(messaging.HealthManagerStarted{})
 		w.wire.send(messaging.TailLogs{Application: f.Application, Index: -1, Lines: 5})

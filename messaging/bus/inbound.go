@@ -153,22 +153,23 @@ func understand(subject, reply string, body []byte) (messaging.Command, error) {
 	switch c := cmd.(type) {
 	case messaging.DiscoverNodes:
 		c.ReplyTo = reply
-		return c, checkReply(subject, reply)
+		cmd = c
 	case messaging.DescribeNodes:
 		c.ReplyTo = reply
-		return c, checkReply(subject, reply)
+		cmd = c
 	case messaging.FindInstances:
 		c.ReplyTo = reply
-		return c, checkReply(subject, reply)
+		cmd = c
 	case messaging.ListInstances:
 		c.ReplyTo = reply
-		return c, checkReply(subject, reply)
+		cmd = c
 	case messaging.TailLogs:
 		c.ReplyTo = reply
-		return c, checkReply(subject, reply)
-	default:
+		cmd = c
+	default: // nobody is answered
 		return cmd, nil
 	}
+	return cmd, checkReply(subject, reply)
 }
 
 func checkReply(subject, reply string) error {

@@ -238,12 +238,16 @@ func (i *instance) input(c *kit.Context[instanceMessage], in instanceInput, e en
 	i.drive(c)
 }
 
-// save keeps the record; an order to stop may have been noted on it meanwhile.
+// save keeps what is the instance's own to say in the record; the rest of it is
+// its supervisor's.
 func (i *instance) save() {
-	if now, ok := i.w.Store.Get(i.id); ok {
-		i.record.StopOrdered = i.record.StopOrdered || now.StopOrdered
+	mine := i.record
+	if now, ok := i.w.Store.Change(i.id, func(r *Record) {
+		r.State, r.Since, r.Placement = mine.State, mine.Since, mine.Placement
+		r.ExitStatus, r.Signal, r.Description, r.Untold = mine.ExitStatus, mine.Signal, mine.Description, mine.Untold
+	}); ok {
+		i.record = now
 	}
-	i.w.Store.Put(i.record)
 }
 
 // change keeps the new state; the store writes it behind.

@@ -236,8 +236,7 @@ func (s *instances) spawn(c *kit.Context[instancesMessage], id string) {
 func (s *instances) stop(f messaging.Filter) {
 	for _, r := range s.selected(f) {
 		if r.live() {
-			r.StopOrdered = true
-			s.w.Store.Put(r)
+			s.w.Store.Change(r.Instance, func(r *Record) { r.StopOrdered = true })
 			s.held[r.Instance].Tell(stop{})
 		}
 	}
@@ -276,10 +275,7 @@ func (s *instances) describeNode(c *kit.Context[instancesMessage], replyTo strin
 }
 
 func (s *instances) exitTold(id string) {
-	if r, ok := s.w.Store.Get(id); ok && r.Untold {
-		r.Untold = false
-		s.w.Store.Put(r)
-	}
+	s.w.Store.Change(id, func(r *Record) { r.Untold = false })
 }
 
 // forgetWhenLeaving drops an instance that crashed while the node shuts down:

@@ -184,6 +184,9 @@ var ErrNoStartCommand = errors.New("missing start command")
 type Store interface {
 	Put(r Record)
 	Get(instance string) (Record, bool)
+	// Change has change act on a record that is there, and on no other's work in
+	// between, and returns what became of it. False: there is none.
+	Change(instance string, change func(*Record)) (Record, bool)
 	Remove(instance string)
 	// All returns every record, by application, index and instance.
 	All() []Record

@@ -114,6 +114,20 @@ func (s *store) Put(r actors.Record) {
 	s.change(r.Instance)
 }
 
+// Change has change act on a record. It must not call the store, nor change what
+// the record refers to.
+func (s *store) Change(instance string, change func(*actors.Record)) (actors.Record, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, known := s.records[instance]
+	if known {
+		change(&r)
+		s.records[instance] = r
+		s.change(instance)
+	}
+	return r, known
+}
+
 // Remove forgets an instance; one that isn't known is success.
 func (s *store) Remove(instance string) {
 	s.mu.Lock()

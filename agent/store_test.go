@@ -237,6 +237,37 @@ func TestManyAtOnceLoseNothing(t *testing.T) {
 	}
 }
 
+// An instance and its supervisor both write in one record.
+func TestChangesOfSeveralLoseNothing(t *testing.T) {
+	state := t.TempDir()
+	s := mustOpen(t, state)
+	defer mustClose(t, s)
+	s.Put(recordOf("i", 0))
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			for range 20 {
+				if _, there := s.Change("i", func(r *actors.Record) { r.Start.Index += 1 + i%2; r.ExitStatus-- }); !there {
+					t.Error("the record is not there")
+				}
+			}
+		})
+	}
+	all.Wait()
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := found(t, state); len(got) != 1 || got[0].Start.Index != 480 || got[0].ExitStatus != -321 {
+		t.Errorf("some changes were lost: %+v", got)
+	}
+	if _, there := s.Change("nobody", func(r *actors.Record) { t.Error("a record that isn't there is changed") }); there {
+		t.Error("a record that isn't there was changed")
+	}
+	if _, there := s.Get("nobody"); there {
+		t.Error("a change made a record")
+	}
+}
+
 // failing is a journal that fails where it is told to.
 type failing struct {
 	keeper

@@ -122,6 +122,18 @@ func (s *Store) Get(instance string) (actors.Record, bool) {
 	return r, ok
 }
 
+// Change changes a record that is there.
+func (s *Store) Change(instance string, change func(*actors.Record)) (actors.Record, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.records[instance]
+	if ok {
+		change(&r)
+		s.records[instance] = r
+	}
+	return r, ok
+}
+
 // Remove drops a record.
 func (s *Store) Remove(instance string) {
 	s.mu.Lock()

@@ -63,6 +63,16 @@ func (s *store) Get(instance string) (actors.Record, bool) {
 	return r, ok
 }
 
+// Change changes one.
+func (s *store) Change(instance string, change func(*actors.Record)) (actors.Record, bool) {
+	r, known := s.now[instance]
+	if known {
+		change(&r)
+		s.Put(r)
+	}
+	return r, known
+}
+
 // Remove forgets one.
 func (s *store) Remove(instance string) {
 	if _, known := s.now[instance]; known {

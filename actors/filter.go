@@ -11,7 +11,7 @@ import (
 func selects(f messaging.Filter, r Record) bool {
 	return r.Start.Application == f.Application &&
 		(f.Version == "" || f.Version == r.Start.Version) &&
-		among(f.Instances, r.Instance) && among(f.Indices, r.Start.Index) && among(f.States, string(r.State))
+		among(f.Instances, r.Named()) && among(f.Indices, r.Start.Index) && among(f.States, string(r.State))
 }
 
 func among[T comparable](wanted []T, got T) bool {

@@ -41,6 +41,8 @@ type (
 	// harmed says what somebody else took from a container that could not be kept
 	// without it.
 	harmed struct{ container, what string }
+	// update has one hold that is on disk.
+	update struct{ update *Update }
 	// speak says that the record is on disk, and the instance may be told of.
 	speak struct{}
 )
@@ -56,6 +58,7 @@ func (describe) instance()      {}
 func (measured) instance()      {}
 func (nudge) instance()         {}
 func (announce) instance()      {}
+func (update) instance()        {}
 func (speak) instance()         {}
 func (harmed) instance()        {}
 
@@ -116,6 +119,9 @@ func (i *instance) Up(c *kit.Context[instanceMessage]) error {
 	if state != instanceRunning {
 		i.parent.Tell(instanceSettled{i.id})
 	}
+	if record.Update != nil {
+		i.parent.Tell(updateLeft{i.id})
+	}
 	i.drive(c)
 	return nil
 }
@@ -152,6 +158,8 @@ func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) e
 		i.drive(c)
 	case announce:
 		i.announce()
+	case update:
+		i.update(c, m.update)
 	case speak:
 		i.speak()
 	case harmed:
@@ -175,7 +183,7 @@ func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 		i.input(c, inActive, ending{})
 		i.announce() // adopted: the router may not know
 		i.parent.Tell(instanceSettled{i.id})
-		if i.state == instanceStarting && !i.record.routed() {
+		if i.state == instanceStarting && !i.record.probed() {
 			i.input(c, inHealthy, ending{}) // no port to wait for
 		}
 	case containerFailed:
@@ -367,7 +375,7 @@ func (i *instance) run(c *kit.Context[instanceMessage]) {
 		return
 	}
 	o := containerOrder{goal: goalRun, spec: spec, job: job, fresh: i.never()}
-	if i.record.routed() {
+	if i.record.probed() {
 		o.probe = i.record.Placement.Started.Add(i.w.healthTimeout(i.record.Start))
 	}
 	i.order(c, o)

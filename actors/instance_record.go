@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -53,6 +54,13 @@ func failureWords(err error) string {
 	return failedToStart
 }
 
+// Named is the id that the wire knows the instance by.
+func (r Record) Named() string { return cmp.Or(r.Renamed, r.Instance) }
+
+// probed says that the application has a port that it opens: it was started with
+// uris. Those of an update come too late to tell.
+func (r Record) probed() bool { return len(r.Start.URIs) > 0 }
+
 // routed says that routers are to know of the instance.
 func (r Record) routed() bool { return len(r.URIs) > 0 }
 
@@ -78,28 +86,28 @@ func (r Record) route(n messaging.Node) messaging.Route {
 func (r Record) beat() messaging.BeatInstance {
 	return messaging.BeatInstance{
 		Partition: r.Start.Partition, Application: r.Start.Application, Version: r.Start.Version,
-		Instance: r.Instance, Index: r.Start.Index, State: r.State, Since: r.Since,
+		Instance: r.Named(), Index: r.Start.Index, State: r.State, Since: r.Since,
 	}
 }
 
 func (r Record) exited() messaging.InstanceExited {
 	return messaging.InstanceExited{
 		Partition: r.Start.Partition, Application: r.Start.Application, Version: r.Start.Version,
-		Instance: r.Instance, Index: r.Start.Index, Reason: string(messaging.Crashed),
+		Instance: r.Named(), Index: r.Start.Index, Reason: string(messaging.Crashed),
 		ExitStatus: r.ExitStatus, Description: r.Description, CrashedAt: r.Since,
 	}
 }
 
 func (r Record) changed(n messaging.Node, from messaging.State) messaging.InstanceChanged {
 	return messaging.InstanceChanged{
-		NodeID: n.ID, Application: r.Start.Application, Instance: r.Instance, Index: r.Start.Index,
+		NodeID: n.ID, Application: r.Start.Application, Instance: r.Named(), Index: r.Start.Index,
 		From: from, To: r.State, ExitStatus: r.ExitStatus, Signal: r.Signal, Description: r.Description, At: r.Since,
 	}
 }
 
 func (r Record) row(n messaging.Node) messaging.InstanceRow {
 	row := messaging.InstanceRow{
-		Application: r.Start.Application, Name: r.Start.Name, Version: r.Start.Version, Instance: r.Instance,
+		Application: r.Start.Application, Name: r.Start.Name, Version: r.Start.Version, Instance: r.Named(),
 		Container: r.Placement.Container, Index: r.Start.Index, State: r.State, Since: r.Since, URIs: r.URIs,
 		Host: n.Address, ExitStatus: r.ExitStatus, Description: r.Description,
 	}
@@ -113,7 +121,7 @@ func (r Record) row(n messaging.Node) messaging.InstanceRow {
 func (r Record) found(n messaging.Node, replyTo string) messaging.InstanceFound {
 	return messaging.InstanceFound{
 		ReplyTo: replyTo, NodeID: n.ID, Application: r.Start.Application, Version: r.Start.Version,
-		Instance: r.Instance, Index: r.Start.Index, State: r.State, Since: r.Since,
+		Instance: r.Named(), Index: r.Start.Index, State: r.State, Since: r.Since,
 	}
 }
 

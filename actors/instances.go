@@ -30,7 +30,7 @@ type (
 	// first, then the routers (wire/dea.md b.1).
 	instanceRan struct{ id string }
 	// exitTold says that an instance's droplet.exited reached the bus's server.
-	exitTold struct{ id string }
+	exitTold struct{ instance string } // as the wire knows it
 	// instanceSettled says that it is known what became of an instance that
 	// was there at the node's start; instanceOver that nothing of it is left.
 	instanceSettled struct{ id string }
@@ -47,6 +47,12 @@ type (
 		ids []string
 		err error
 	}
+	// updatesKept says the same of updates; updateLeft that somebody's doesn't hold yet.
+	updatesKept struct {
+		updates map[string]*Update
+		err     error
+	}
+	updateLeft struct{ id string }
 	// weighed is what all running instances use, as far as it could be measured.
 	weighed struct {
 		replyTo string
@@ -73,6 +79,8 @@ func (instanceOver) instances()    {}
 func (instanceForsook) instances() {}
 func (stopAll) instances()         {}
 func (kept) instances()            {}
+func (updatesKept) instances()     {}
+func (updateLeft) instances()      {}
 func (weighed) instances()         {}
 func (tailed) instances()          {}
 func (harmed) instances()          {}
@@ -133,7 +141,7 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 		s.beatSoon(c)
 		s.held[m.id].Tell(announce{})
 	case exitTold:
-		s.exitTold(m.id)
+		s.exitTold(m.instance)
 	case instanceSettled:
 		s.settle(m.id)
 		s.forgetWhenLeaving(c, m.id)
@@ -145,6 +153,10 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 		s.stopAll(c, m)
 	case kept:
 		s.kept(c, m)
+	case updatesKept:
+		s.updatesKept(c, m)
+	case updateLeft:
+		s.keepUpdates(c, []string{m.id})
 	case weighed:
 		if m.err != nil {
 			c.Log().Warn("not all memory in use could be measured", "error", m.err)
@@ -164,6 +176,8 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 		s.start(c, m)
 	case messaging.StopInstances:
 		s.stop(m.Filter)
+	case messaging.UpdateInstances:
+		s.update(c, m)
 	case messaging.FindInstances:
 		s.find(m)
 	case messaging.LocateNodes:
@@ -274,8 +288,12 @@ func (s *instances) describeNode(c *kit.Context[instancesMessage], replyTo strin
 	}, func(bytes int64, err error) instancesMessage { return weighed{replyTo, bytes, err} })
 }
 
-func (s *instances) exitTold(id string) {
-	s.w.Store.Change(id, func(r *Record) { r.Untold = false })
+func (s *instances) exitTold(instance string) {
+	for _, r := range s.w.Store.All() {
+		if r.Named() == instance {
+			s.w.Store.Change(r.Instance, func(r *Record) { r.Untold = false })
+		}
+	}
 }
 
 // forgetWhenLeaving drops an instance that crashed while the node shuts down:
@@ -355,128 +373,6 @@ func (s *instances) counts() map[string]int {
 func (s *instances) offer() {
 	if s.none == nil {
 		s.parts.ledger.Tell(offer{s.counts()})
-	}
-}
-
-// forgetCrashes keeps the newest crash of each application, for as long as
-// crashes are kept at all (wire/dea.md b.4), and those that nobody has heard of.
-func (s *instances) forgetCrashes(c *kit.Context[instancesMessage]) {
-	newest := map[string]Record{}
-	var old []Record
-	for _, r := range s.w.Store.All() {
-		if r.State != messaging.Crashed || r.Untold && c.Now().Sub(r.Since) <= s.w.Settings.CrashLifetime {
-			continue
-		}
-		was, ok := newest[r.Start.Application]
-		switch {
-		case !ok:
-			newest[r.Start.Application] = r
-		case was.Since.Before(r.Since):
-			newest[r.Start.Application] = r
-			old = append(old, was)
-		default:
-			old = append(old, r)
-		}
-	}
-	for _, r := range sorted(newest) {
-		if c.Now().Sub(r.Since) > s.w.Settings.CrashLifetime {
-			old = append(old, r)
-		}
-	}
-	for _, r := range old {
-		s.forget(c, r.Instance)
-	}
-}
-
-// forget drops an instance of which nothing runs any more.
-func (s *instances) forget(c *kit.Context[instancesMessage], id string) {
-	if ref, ok := s.held[id]; ok {
-		kit.Stop(c, ref)
-		delete(s.held, id)
-	}
-	delete(s.silent, id)
-	s.w.Store.Remove(id)
-	s.w.Output.Forget(id)
-	s.settle(id)
-	s.tellNone()
-}
-
-// forsake says what is left to be said of an instance whose actor was given up.
-func (s *instances) forsake(c *kit.Context[instancesMessage], m instanceForsook) {
-	ref := s.held[m.id]
-	delete(s.held, m.id)
-	s.w.tell(messaging.ActorGaveUp{NodeID: s.w.Node.ID, Actor: ref.Path(), Reason: m.reason.Error(), At: c.Now()})
-	r, ok := s.w.Store.Get(m.id)
-	if !ok {
-		return
-	}
-	s.bury(c, r)
-	s.settle(m.id)
-	if s.none != nil {
-		s.forget(c, m.id)
-	}
-}
-
-// bury ends an instance that no actor looks after any more, by whatever it had
-// come to; its memory is released with its container.
-func (s *instances) bury(c *kit.Context[instancesMessage], r Record) {
-	from := r.State
-	s.parts.containers.Tell(containerOrder{
-		id: r.Placement.Container, goal: goalRemove, place: r.Placement, source: r.outputSource(),
-		owner: func(containerFact) {},
-	})
-	switch from {
-	case messaging.Crashed:
-		return
-	case messaging.Stopped: // that was told
-		s.w.Store.Remove(r.Instance)
-		return
-	case messaging.Stopping:
-		r.State, r.Since = messaging.Stopped, c.Now()
-		s.w.Store.Remove(r.Instance)
-		s.w.tell(r.changed(s.w.Node, from))
-		return
-	}
-	r.State, r.Since, r.ExitStatus, r.Description, r.Untold = messaging.Crashed, c.Now(), -1, unknownEnd, true
-	s.w.Store.Put(r)
-	s.w.tell(r.changed(s.w.Node, from))
-	if from == messaging.Running && r.routed() {
-		s.w.tell(messaging.RouteUnregistered{Route: r.route(s.w.Node)})
-	}
-	s.w.tell(r.exited())
-}
-
-// stopAll is the node's shutdown: goodbye was said, now everything stops.
-func (s *instances) stopAll(c *kit.Context[instancesMessage], m stopAll) {
-	s.none = m.none
-	for _, r := range s.w.Store.All() {
-		switch ref, ok := s.held[r.Instance]; {
-		case r.State == messaging.Crashed || !ok:
-			s.forget(c, r.Instance)
-		default:
-			ref.Tell(stop{})
-		}
-	}
-	s.tellNone()
-}
-
-func (s *instances) tellNone() {
-	if s.none != nil && len(s.held) == 0 {
-		s.none()
-	}
-}
-
-// settle strikes one of a former agent's off, once its fate is known.
-func (s *instances) settle(id string) {
-	if s.pending[id] {
-		delete(s.pending, id)
-		s.tellSettled()
-	}
-}
-
-func (s *instances) tellSettled() {
-	if len(s.pending) == 0 {
-		s.parts.node.Tell(settledAll{})
 	}
 }
 

@@ -110,7 +110,7 @@ func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 	case event:
 		n.w.Sink(m.event)
 	case exitHeard:
-		n.parts.instances.Tell(exitTold{m.instance})
+		n.parts.instances.Tell(exitTold(m))
 	case settledAll:
 		n.w.settled()
 	case shutdown:

@@ -196,7 +196,10 @@ type Store interface {
 
 // Record is everything that a successor needs to know of an instance.
 type Record struct {
+	// Instance is the id that it was born with. Actors, stores and output know the
+	// instance by it; the wire may have learnt another one since.
 	Instance        string                  `json:"instance"`
+	Renamed         string                  `json:"renamed,omitempty"` // the wire's, since an update; empty: Instance
 	PrivateInstance string                  `json:"private_instance"`
 	Start           messaging.StartInstance `json:"start"`
 	Placement       Placement               `json:"placement"`
@@ -209,6 +212,15 @@ type Record struct {
 	Untold          bool                    `json:"untold"`       // its crash: nobody is known to have heard of it
 	StopOrdered     bool                    `json:"stop_ordered"` // and maybe not begun
 	BootID          string                  `json:"boot_id"`      // of the machine's boot in which it was placed
+	Update          *Update                 `json:"update,omitempty"`
+}
+
+// Update is what a controller wants changed of an instance that runs on. It holds
+// once it is on disk: nobody may hear of what a successor doesn't know.
+type Update struct {
+	Renamed string   `json:"renamed"` // as in the record, and so the others
+	Version string   `json:"version"`
+	URIs    []string `json:"uris"`
 }
 
 // Sink takes what the node tells; it doesn't block.

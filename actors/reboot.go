@@ -33,8 +33,9 @@ func (b Boot) StartOver(s Store) (changed []Record) {
 			r.State, r.Since, r.Untold = messaging.Crashed, b.At, true
 			r.ExitStatus, r.Signal, r.Description = -1, "", unknownEnd
 		default:
-			r.State = messaging.Born
-			r.Placement = Placement{Instance: r.Instance, Container: b.NewContainerID()}
+			r = r.updated()
+			r.State, r.Start.URIs = messaging.Born, r.URIs
+			r.Placement = Placement{Instance: r.Named(), Container: b.NewContainerID()}
 		}
 		s.Put(r)
 		changed = append(changed, r)

@@ -211,7 +211,18 @@ func (a *agent) openBus(ctx context.Context) error {
 }
 
 func (a *agent) publishLines(ctx context.Context, lines []messaging.LogLine) error {
-	return a.bus.PublishLines(ctx, lines)
+	return a.bus.PublishLines(ctx, a.named(lines))
+}
+
+// named are lines with the ids that the wire knows their instances by. Output is
+// kept by those that instances were born with.
+func (a *agent) named(lines []messaging.LogLine) []messaging.LogLine {
+	for i := range lines {
+		if r, there := a.store.Get(lines[i].Instance); there {
+			lines[i].Instance = r.Named()
+		}
+	}
+	return lines
 }
 
 // begin recovers what a former agent left and brings the tree up on it.
@@ -309,6 +320,11 @@ func (a *agent) tell(e messaging.Event) {
 	switch e := e.(type) {
 	case messaging.LogLine:
 		a.outputs.keep(e)
+		a.bus.Publish(a.named([]messaging.LogLine{e})[0])
+		return
+	case messaging.LogsTailed:
+		a.bus.Publish(messaging.LogsTailed{ReplyTo: e.ReplyTo, Lines: a.named(e.Lines)})
+		return
 	case messaging.ActorGaveUp:
 		a.log.Error("a part of the node was given up", "actor", e.Actor, "reason", e.Reason)
 	case messaging.Answered:

@@ -92,6 +92,16 @@ type EgressRule struct {
 // StopInstances asks to stop every instance that the filter selects (dea.stop).
 type StopInstances struct{ Filter Filter }
 
+// UpdateInstances changes what every instance of an application that lives is
+// reached by, and its version, while it runs on (dea.update). A new version gives
+// each a new id. Nobody answers; what came of it is seen in router.register,
+// router.unregister and heartbeats.
+type UpdateInstances struct {
+	Application string
+	Version     string   // empty: stays
+	URIs        []string // all of them, from now on
+}
+
 // FindInstances asks for every instance that the filter selects
 // (dea.find.droplet). One InstanceFound answers each; silence when none matches.
 type FindInstances struct {
@@ -148,6 +158,7 @@ type TailLogs struct {
 
 func (StartInstance) command()        {}
 func (StopInstances) command()        {}
+func (UpdateInstances) command()      {}
 func (FindInstances) command()        {}
 func (RouterStarted) command()        {}
 func (HealthManagerStarted) command() {}

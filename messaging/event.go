@@ -190,6 +190,19 @@ type InstanceChanged struct {
 	At          time.Time
 }
 
+// InstanceUpdated is deacon's own account of an update that took effect: who
+// follows an instance by its id learns the new one.
+type InstanceUpdated struct {
+	NodeID      string
+	Application string
+	Was         string // its id so far
+	Instance    string // from now on; may be the same
+	Index       int
+	Version     string
+	URIs        []string
+	At          time.Time
+}
+
 // ActorGaveUp says that a part of the node was restarted as often as its
 // budget allows and is now given up on, and by whom.
 type ActorGaveUp struct {
@@ -213,4 +226,5 @@ func (InstancesListed) event()   {}
 func (LogsTailed) event()        {}
 func (LogLine) event()           {}
 func (InstanceChanged) event()   {}
+func (InstanceUpdated) event()   {}
 func (ActorGaveUp) event()       {}

@@ -46,7 +46,7 @@ func (b *Bus) subscribe() error {
 		stop:     make(chan struct{}), stopped: make(chan struct{}),
 	}
 	subjects := []string{
-		dea.StartSubject(b.config.NodeID), dea.SubjectStop, dea.SubjectFind,
+		dea.StartSubject(b.config.NodeID), dea.SubjectStop, dea.SubjectUpdate, dea.SubjectFind,
 		dea.SubjectLocate, dea.SubjectDiscover, dea.SubjectStatus,
 		dea.SubjectRouterStart, dea.SubjectHealthManagerStart,
 	}

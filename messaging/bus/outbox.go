@@ -52,6 +52,8 @@ func ruleFor(event messaging.Event) rule {
 		return rule{key: routeKey(e.Route), keep: 1, last: true}
 	case messaging.InstanceChanged:
 		return rule{key: "change " + e.Instance, keep: changesKept, last: true}
+	case messaging.InstanceUpdated:
+		return rule{key: "change " + e.Was, keep: changesKept, last: true}
 	case messaging.LogLine:
 		return rule{key: "line " + e.Instance, keep: linesKept, last: true}
 	case messaging.ActorGaveUp:

@@ -26,6 +26,8 @@ func encodeCommand(cmd messaging.Command, nodeID string) (subject string, messag
 		return StartSubject(nodeID), start(c), CheckNodeID(nodeID)
 	case messaging.StopInstances:
 		return SubjectStop, filter(c.Filter), need("application", c.Filter.Application)
+	case messaging.UpdateInstances:
+		return SubjectUpdate, updateMessage{c.Application, present(c.URIs), c.Version}, need("application", c.Application)
 	case messaging.FindInstances:
 		m := findMessage{filterMessage: filter(c.Filter), IncludeStats: c.IncludeStats}
 		if c.IncludePath {

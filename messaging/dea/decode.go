@@ -21,6 +21,7 @@ func (e *InvalidError) Error() string { return fmt.Sprintf("dea: invalid %s: %s"
 // decoders of every subject but the start's, which has the node's id inside.
 var decoders = map[string]func(body []byte) (messaging.Command, error){
 	SubjectStop:               decodeStop,
+	SubjectUpdate:             decodeUpdate,
 	SubjectFind:               decodeFind,
 	SubjectLocate:             decodeLocate,
 	SubjectDiscover:           decodeDiscover,
@@ -161,6 +162,19 @@ func decodeStop(body []byte) (messaging.Command, error) {
 	m := open(body)
 	stop := messaging.StopInstances{Filter: decodeFilter(m)}
 	return stop, m.in.wrong
+}
+
+// decodeUpdate takes what may change of an instance that runs: a controller of the
+// first era sends all of a start. Without uris nobody knows what was meant.
+func decodeUpdate(body []byte) (messaging.Command, error) {
+	m := open(body)
+	m.require("droplet", "uris")
+	update := messaging.UpdateInstances{
+		Application: m.application("droplet"),
+		Version:     m.id("version"),
+		URIs:        m.texts("uris"),
+	}
+	return update, m.in.wrong
 }
 
 func decodeFind(body []byte) (messaging.Command, error) {

@@ -8,7 +8,8 @@
 //
 // The era is G2b with what G2c added (docs/adr/0009-wire-era.md).
 //
-//	in    dea.<id>.start  dea.stop  dea.find.droplet  router.start  healthmanager.start
+//	in    dea.<id>.start  dea.stop  dea.update  dea.find.droplet  dea.locate  dea.discover
+//	      dea.status  router.start  healthmanager.start
 //	out   dea.start  dea.advertise  dea.heartbeat  dea.shutdown  droplet.exited
 //	      router.register  router.unregister, and one reply an instance found
 //
@@ -25,6 +26,7 @@
 //	                     bytes lost before it
 //	deacon.v1.instance   {node, application, instance, index, from, to, exit_status, signal,
 //	                     description, at}
+//	deacon.v1.updated    {node, application, was, instance, index, version, uris, at}
 //	deacon.v1.actor      {node, actor, reason, at}
 //
 // An answer that is too long for one message comes in several; whoever asked

@@ -38,6 +38,7 @@ var eventDecoders = map[string]eventDecoder{
 	SubjectRegister:   decodeRegister,
 	SubjectUnregister: decodeUnregister,
 	SubjectInstance:   decodeChanged,
+	SubjectUpdated:    decodeUpdated,
 	SubjectActor:      decodeGaveUp,
 }
 
@@ -252,6 +253,11 @@ func decodeLine(body []byte) (messaging.Event, error) {
 func decodeChanged(body []byte) (messaging.Event, error) {
 	m, err := read[changedMessage](body)
 	return messaging.InstanceChanged(m), cmp.Or(err, missing("instance", m.Instance))
+}
+
+func decodeUpdated(body []byte) (messaging.Event, error) {
+	m, err := read[updatedMessage](body)
+	return messaging.InstanceUpdated(m), cmp.Or(err, missing("instance", m.Instance))
 }
 
 func decodeGaveUp(body []byte) (messaging.Event, error) {

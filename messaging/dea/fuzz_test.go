@@ -19,6 +19,11 @@ func FuzzDecodeStop(f *testing.F) {
 	fuzzDecode(f, "dea.stop", "command_stop.json", "command_stop_all.json")
 }
 
+func FuzzDecodeUpdate(f *testing.F) {
+	f.Add(golden(f, "start.json"))
+	fuzzDecode(f, "dea.update", "command_update.json", "command_update_least.json")
+}
+
 func FuzzDecodeFind(f *testing.F) {
 	fuzzDecode(f, "dea.find.droplet", "command_find.json")
 }

@@ -43,7 +43,7 @@ func refused(t *testing.T, subject, body, want string) {
 
 func TestWhatIsNoMessageAtAllIsRefusedOnEverySubject(t *testing.T) {
 	for _, subject := range []string{
-		"dea.node.start", "dea.stop", "dea.find.droplet", "router.start", "healthmanager.start",
+		"dea.node.start", "dea.stop", "dea.update", "dea.find.droplet", "router.start", "healthmanager.start",
 		"dea.locate", "dea.discover", "dea.status", "deacon.v1.ps", "deacon.v1.logs-tail",
 	} {
 		for body, want := range whole {
@@ -194,6 +194,19 @@ var malformed = map[string]map[string]string{
 		`{"droplet":"a","instance_ids":"b"}`:    "instance_ids: want a list of strings, got a string",
 		`{"droplet":"a","version":["v"]}`:       "version: want a string, got a list",
 	},
+	"dea.update": {
+		`{}`:                                     "droplet: missing",
+		`{"droplet":"a"}`:                        "uris: missing",
+		`{"droplet":"a","uris":null}`:            "uris: must not be null",
+		`{"droplet":"a","uris":"a.example"}`:     "uris: want a list of strings, got a string",
+		`{"droplet":"a","uris":["a",7]}`:         "uris[1]: want a string, got 7",
+		`{"droplet":"a","uris":{}}`:              "uris: want a list of strings, got an object",
+		`{"droplet":"a","uris":["a\u0000"]}`:     "uris[0]: has a NUL byte",
+		`{"droplet":"","uris":[]}`:               "droplet: must not be empty",
+		`{"droplet":["a"],"uris":[]}`:            "droplet: want a string or a whole number, got a list",
+		`{"droplet":"a","uris":[],"version":1}`:  "version: want a string, got 1",
+		`{"droplet":"a","uris":[],"version":""}`: "version: must not be empty",
+	},
 	"dea.discover": {
 		`{}`:                                    "droplet: missing",
 		`{"droplet":null}`:                      "droplet: must not be null",
@@ -238,7 +251,7 @@ func TestMalformedMessagesAreRefusedWithTheFieldAndTheReason(t *testing.T) {
 
 func TestASubjectThatIsNobodysCommandIsRefused(t *testing.T) {
 	for _, subject := range []string{
-		"", "dea.start", "dea..start", "dea.a.b.start", "dea.*.start", "dea.heartbeat", "dea.update", "dea.a.stop",
+		"", "dea.start", "dea..start", "dea.a.b.start", "dea.*.start", "dea.heartbeat", "dea.updated", "dea.a.stop",
 	} {
 		refused(t, subject, `{"droplet":"a"}`, "there is no such command")
 	}

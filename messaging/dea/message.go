@@ -177,6 +177,12 @@ type filterMessage struct {
 	States    []string `json:"states,omitempty"`
 }
 
+type updateMessage struct {
+	Droplet string   `json:"droplet"`
+	URIs    []string `json:"uris"`
+	Version string   `json:"version,omitempty"`
+}
+
 type discoverMessage struct {
 	Droplet string      `json:"droplet"`
 	Limits  roomMessage `json:"limits"`

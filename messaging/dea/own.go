@@ -66,6 +66,17 @@ type changedMessage struct {
 	At          time.Time       `json:"at"`
 }
 
+type updatedMessage struct {
+	NodeID      string    `json:"node"`
+	Application string    `json:"application"`
+	Was         string    `json:"was"`
+	Instance    string    `json:"instance"`
+	Index       int       `json:"index"`
+	Version     string    `json:"version"`
+	URIs        []string  `json:"uris"`
+	At          time.Time `json:"at"`
+}
+
 type gaveUpMessage struct {
 	NodeID string    `json:"node"`
 	Actor  string    `json:"actor"`
@@ -87,6 +98,9 @@ func encodeOwn(event messaging.Event) (subject string, message any, err error) {
 		return LogsSubject(e.Application, e.Index), line(e), err
 	case messaging.InstanceChanged:
 		return SubjectInstance, changedMessage(e), need("instance", e.Instance)
+	case messaging.InstanceUpdated:
+		e.URIs = present(e.URIs)
+		return SubjectUpdated, updatedMessage(e), need("instance", e.Instance)
 	case messaging.ActorGaveUp:
 		return SubjectActor, gaveUpMessage(e), need("actor", e.Actor)
 	default:

@@ -123,6 +123,10 @@ var sampleCommands = []sampleCommand{
 	}},
 	{"command_stop.json", messaging.StopInstances{Filter: exampleFilter}},
 	{"command_stop_all.json", messaging.StopInstances{Filter: messaging.Filter{Application: application}}},
+	{"command_update.json", messaging.UpdateInstances{
+		Application: application, Version: appVersion, URIs: exampleStart.URIs,
+	}},
+	{"command_update_least.json", messaging.UpdateInstances{Application: application}},
 	{"command_find.json", messaging.FindInstances{Filter: exampleFilter, IncludeStats: true, IncludePath: true}},
 	{"command_locate.json", messaging.LocateNodes{}},
 	{"command_discover.json", messaging.DiscoverNodes{Application: application, MemoryMiB: 256, DiskMiB: 1024}},
@@ -196,6 +200,10 @@ var sampleEvents = []sampleEvent{
 	{"instance.json", "deacon.v1.instance", "", messaging.InstanceChanged{
 		NodeID: nodeID, Application: application, Instance: instance, Index: 2, From: messaging.Running,
 		To: messaging.Crashed, ExitStatus: 255, Signal: "SIGSEGV", Description: "app instance exited", At: since,
+	}},
+	{"updated.json", "deacon.v1.updated", "", messaging.InstanceUpdated{
+		NodeID: nodeID, Application: application, Was: instance, Instance: "0a1b2c3d4e5f60718293a4b5c6d7e8f9", Index: 2,
+		Version: appVersion, URIs: []string{"guestbook.example.com"}, At: since,
 	}},
 	{"actor.json", "deacon.v1.actor", "", messaging.ActorGaveUp{
 		NodeID: nodeID, Actor: "containers/container/04k9r8m2q1d", Reason: "5 faults in 1m0s", At: since,

@@ -10,6 +10,7 @@ import (
 // What a node is asked on. StartSubject makes the one that has its id inside.
 const (
 	SubjectStop               = "dea.stop"
+	SubjectUpdate             = "dea.update"
 	SubjectFind               = "dea.find.droplet"
 	SubjectLocate             = "dea.locate"
 	SubjectDiscover           = "dea.discover"
@@ -30,6 +31,7 @@ const (
 	SubjectRegister   = "router.register"
 	SubjectUnregister = "router.unregister"
 	SubjectInstance   = "deacon.v1.instance"
+	SubjectUpdated    = "deacon.v1.updated"
 	SubjectActor      = "deacon.v1.actor"
 )
 

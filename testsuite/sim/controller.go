@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -65,6 +66,15 @@ func (c *controller) stop(f messaging.Filter) {
 		delete(c.wanted, f.Application)
 	}
 	c.w.wire.send(messaging.StopInstances{Filter: f})
+}
+
+// update changes what is wanted of an application too.
+func (c *controller) update(application, version string, uris []string) {
+	if m, wanted := c.wanted[application]; wanted {
+		m.Version, m.URIs = cmp.Or(version, m.Version), uris
+		c.wanted[application] = m
+	}
+	c.w.wire.send(messaging.UpdateInstances{Application: application, Version: version, URIs: uris})
 }
 
 func (c *controller) hear(b messaging.Beat) { c.beat, c.beaten = b, c.w.clock.Now() }

@@ -20,6 +20,8 @@ func describe(c messaging.Command) string {
 	case messaging.StopInstances:
 		f := m.Filter
 		return fmt.Sprintf("stop %s %s %v %v %v", f.Application, f.Version, f.Instances, f.Indices, f.States)
+	case messaging.UpdateInstances:
+		return fmt.Sprintf("update %s %s %v", m.Application, m.Version, m.URIs)
 	case messaging.CreateContainer:
 		name := "-"
 		if m.Handle != nil {
@@ -51,9 +53,11 @@ func describeEvent(e messaging.Event) string {
 	case messaging.InstanceExited:
 		return fmt.Sprintf("%s of %s exited: %d %q", e.Instance, e.Application, e.ExitStatus, e.Description)
 	case messaging.RouteRegistered:
-		return fmt.Sprintf("route to %s at port %d", e.Route.Application, e.Route.Port)
+		return fmt.Sprintf("route %v to %s at port %d", e.Route.URIs, e.Route.Application, e.Route.Port)
 	case messaging.RouteUnregistered:
-		return fmt.Sprintf("no route to %s at port %d", e.Route.Application, e.Route.Port)
+		return fmt.Sprintf("no route %v to %s at port %d", e.Route.URIs, e.Route.Application, e.Route.Port)
+	case messaging.InstanceUpdated:
+		return fmt.Sprintf("%s of %s: %s now, %s, %v", e.Was, e.Application, e.Instance, e.Version, e.URIs)
 	case messaging.ActorGaveUp:
 		return fmt.Sprintf("%s gave up: %s", e.Actor, e.Reason)
 	case messaging.Answered:

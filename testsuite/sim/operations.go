@@ -34,12 +34,17 @@ var operations = []struct {
 		w.controller.start(i, 0)
 		w.controller.stop(messaging.Filter{Application: applications[i].name})
 	}},
-	{"update", 2, false, func(w *world, rng *rand.Rand) { // the new version beside the old one, which then goes
+	{"replace", 2, false, func(w *world, rng *rand.Rand) { // the new version beside the old one, which then goes
 		i := rng.IntN(len(applications))
 		old := fmt.Sprint("v", w.controller.version%2)
 		w.controller.version++
 		w.controller.start(i, 0)
 		w.controller.stop(messaging.Filter{Application: applications[i].name, Version: old})
+	}},
+	{"update", 3, false, func(w *world, rng *rand.Rand) {
+		name := applications[rng.IntN(len(applications))].name
+		uris := []string{name + ".example", "www." + name + ".example", name + ".test"}[rng.IntN(3):]
+		w.controller.update(name, []string{"", "v0", "v1"}[rng.IntN(3)], uris[:rng.IntN(len(uris)+1)])
 	}},
 	{"reconcile", 3, false, func(w *world, _ *rand.Rand) { w.controller.reconcile() }},
 	{"ask around", 2, false, func(w *world, rng *rand.Rand) {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -135,7 +136,7 @@ func (w *world) unmet() string {
 	if w.tree == nil {
 		return "no agent is there"
 	}
-	if reason := w.controller.unmet(); reason != "" {
+	if reason := cmp.Or(w.controller.unmet(), w.watch.misrouted()); reason != "" {
 		return reason
 	}
 	if late := w.clients.late(answerMax); late != nil {
@@ -199,7 +200,8 @@ func (w *world) left() string {
 		return fmt.Sprintf("the node offers %d MiB of memory and %d of disk", o.MemoryMiB, o.DiskMiB)
 	}
 	if len(w.watch.routes) > 0 {
-		return fmt.Sprintf("routers were told of these, and not that they are no more: %v", w.watch.routes)
+		return fmt.Sprintf("routers were told of these ports, and not that they lead nowhere: %v",
+			slices.Sorted(mapKeys(w.watch.routes)))
 	}
 	for _, ask := range slices.SortedFunc(mapKeys(w.clients.asks), compareAsks) {
 		if a := w.clients.asks[ask]; len(a.answers) == 0 {

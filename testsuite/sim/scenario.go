@@ -119,6 +119,10 @@ var orders = map[string]func(s *scenario, w []string) error{
 		s.controller.stop(messaging.Filter{Application: w[0]})
 		return s.run(0)
 	},
+	"update": func(s *scenario, w []string) error { // APPLICATION VERSION URI...
+		s.controller.update(w[0], w[1], w[2:])
+		return s.run(0)
+	},
 	"client": (*scenario).client,
 	"refuse": func(s *scenario, w []string) error { return s.rule(w, model.Trouble{Refused: errByChance}) },
 	"deny":   func(s *scenario, w []string) error { return s.rule(w, model.Trouble{Denied: errByChance}) },

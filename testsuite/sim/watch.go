@@ -32,9 +32,13 @@ type watch struct {
 	w      *world
 	seen   map[string]*sight // by instance
 	ends   map[string]messaging.State
-	told   map[string]bool      // somebody was
-	routes map[uint16]string    // the instance that a port leads to, as routers know
-	offer  messaging.Advertised // the newest
+	told   map[string]bool   // somebody was
+	routes map[uint16]*lead  // where a port leads to, as routers know
+	names  map[string]string // instances that the wire learnt a new id of, by that
+	// wants are the uris that updates promised to instances, lasting those that were
+	// told to hold.
+	wants, lasting map[string][]string
+	offer          messaging.Advertised // the newest
 
 	lines map[string]int       // heard of a container, from 1 on
 	dead  map[string]time.Time // when a container was destroyed
@@ -61,14 +65,14 @@ func (o *watch) excused(names ...string) bool {
 
 // sight is what was told of an instance in the life of this agent.
 type sight struct {
-	state     messaging.State // the last; empty: nothing was
-	withdrawn bool            // its routes were taken back
+	state messaging.State // the last; empty: nothing was
 }
 
 func newWatch(w *world) *watch {
 	return &watch{
 		w: w, seen: map[string]*sight{}, ends: map[string]messaging.State{}, told: map[string]bool{},
-		routes: map[uint16]string{}, lines: map[string]int{}, dead: map[string]time.Time{}, uncared: map[string]bool{},
+		routes: map[uint16]*lead{}, names: map[string]string{}, wants: map[string][]string{}, lasting: map[string][]string{},
+		lines: map[string]int{}, dead: map[string]time.Time{}, uncared: map[string]bool{},
 	}
 }
 
@@ -77,6 +81,7 @@ func newWatch(w *world) *watch {
 func (o *watch) died() {
 	clear(o.seen)
 	clear(o.routes)
+	o.updatesDied()
 	for instance := range o.ends {
 		if r, there := o.w.store.Get(instance); there && r.State != messaging.Crashed && r.State != messaging.Stopped {
 			delete(o.ends, instance)
@@ -117,18 +122,19 @@ func (o *watch) of(instance string) *sight {
 func (o *watch) event(e messaging.Event) {
 	switch e := e.(type) {
 	case messaging.InstanceChanged:
+		e.Instance = o.key(e.Instance)
 		o.changed(e)
 	case messaging.InstanceExited:
+		e.Instance = o.key(e.Instance)
 		o.exited(e)
+	case messaging.InstanceUpdated:
+		o.updated(e)
 	case messaging.Beat:
 		o.beat(e)
 	case messaging.RouteRegistered:
 		o.registered(e.Route)
 	case messaging.RouteUnregistered:
-		delete(o.routes, e.Route.Port)
-		if instance := o.routed(e.Route); instance != "" {
-			o.of(instance).withdrawn = true
-		}
+		o.unregistered(e.Route)
 	case messaging.ActorGaveUp:
 		for _, name := range strings.Split(e.Actor, "/") {
 			o.uncared[name] = true
@@ -142,39 +148,11 @@ func (o *watch) event(e messaging.Event) {
 	}
 }
 
-// registered: a route leads to what runs, and to no other.
-func (o *watch) registered(r messaging.Route) {
-	instance := o.routed(r)
-	if instance == "" {
-		return
-	}
-	record, _ := o.w.store.Get(instance)
-	switch s, other := o.of(instance), o.routes[r.Port]; {
-	case s.withdrawn:
-		o.w.violate("a route to %s is told, which was taken back", instance)
-	case rank[s.state] > rank[messaging.Running]:
-		o.w.violate("a route to %s is told, which was told to be %s", instance, s.state)
-	case record.Placement.Port != r.Port:
-		o.w.violate("a route to %s is told at port %d, which has port %d", instance, r.Port, record.Placement.Port)
-	case other != "" && other != instance:
-		o.w.violate("a route to %s is told at port %d, which leads to %s", instance, r.Port, other)
-	}
-	o.routes[r.Port] = instance
-}
-
-func (o *watch) routed(r messaging.Route) string {
-	for _, record := range o.w.store.All() {
-		if record.PrivateInstance == r.PrivateInstance {
-			return record.Instance
-		}
-	}
-	return ""
-}
-
 // beat: a heartbeat is never older than what was told before, nor partial.
 func (o *watch) beat(e messaging.Beat) {
 	rows := map[string]bool{}
 	for _, row := range e.Instances {
+		row.Instance = o.key(row.Instance)
 		rows[row.Instance], o.told[row.Instance] = true, true
 		if s := o.of(row.Instance); s.state != "" && rank[row.State] < rank[s.state] {
 			o.w.violate("a heartbeat has %s as %s, which was told to be %s", row.Instance, row.State, s.state)

@@ -63,6 +63,13 @@ func (s scene) route(instance string, port uint16) {
 	s.hear(messaging.RouteRegistered{Route: messaging.Route{PrivateInstance: "private " + instance, Port: port}})
 }
 
+// rename has an instance known by a new id.
+func (s scene) rename(instance, now string) {
+	s.store.Change(instance, func(r *actors.Record) { r.Renamed = now })
+	s.store.write(len(s.store.changes))
+	s.hear(messaging.InstanceUpdated{Was: instance, Instance: now})
+}
+
 func (s scene) beat(state messaging.State) {
 	s.hear(messaging.Beat{Instances: []messaging.BeatInstance{{Instance: "i1", State: state}}})
 }
@@ -113,9 +120,17 @@ func TestWhatMustNeverBeToldIsComplainedOf(t *testing.T) {
 			s.changes("i1", starting, running)
 			s.hear(messaging.Beat{})
 		},
-		"which was taken back": func(s scene) {
-			s.hear(messaging.RouteUnregistered{Route: messaging.Route{PrivateInstance: "private i1", Port: 20000}})
-			s.route("i1", 20000)
+		"is updated after it was told to be STOPPING": func(s scene) {
+			s.changes("i1", running, stopping)
+			s.hear(messaging.InstanceUpdated{Was: "i1", Instance: "i1"})
+		},
+		"is told to be updated, which a successor would not know": func(s scene) {
+			s.hear(messaging.InstanceUpdated{Was: "i1", Instance: "i1", URIs: []string{"a.example"}})
+		},
+		"has i1 as STARTING, which was told to be RUNNING": func(s scene) { // and n1 is i1
+			s.changes("i1", starting, running)
+			s.rename("i1", "n1")
+			s.hear(messaging.Beat{Instances: []messaging.BeatInstance{{Instance: "n1", State: starting}}})
 		},
 		"which was told to be STOPPING": func(s scene) {
 			s.changes("i1", running, stopping)
@@ -144,6 +159,14 @@ func TestWhatMustNeverBeToldIsComplainedOf(t *testing.T) {
 
 func TestWhatIsNeverToldIsComplainedOf(t *testing.T) {
 	for want, wrong := range map[string]func(s scene){
+		"routers know [] of i1, and it has [a.example]": func(s scene) {
+			s.store.Change("i1", func(r *actors.Record) { r.URIs = []string{"a.example"} })
+			s.violate("%s", s.watch.misrouted())
+		},
+		"i1 was updated to [b.example], and has []": func(s scene) {
+			s.watch.delivered(messaging.UpdateInstances{URIs: []string{"b.example"}})
+			s.violate("%s", s.watch.misrouted())
+		},
 		"line 3 of c1 is published, and none after line 1": func(s scene) {
 			s.watch.line("c1", 1)
 			s.watch.line("c1", 3)

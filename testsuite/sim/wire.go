@@ -31,6 +31,9 @@ func (n *wire) send(c messaging.Command) {
 				return
 			}
 			n.w.note("arrives: %s", describe(c))
+			if m, is := c.(messaging.UpdateInstances); is {
+				n.w.watch.delivered(m)
+			}
 		})
 	}
 }

@@ -79,9 +79,13 @@ func (w *world) fail(t kit.Turn) {
 	if w.everything {
 		w.note("turn: %s %s", t.Path, t.Message)
 	}
+	if t.Message == "Down" {
+		w.watch.updatesMissed(t)
+	}
 	if t.Message != "Down" && strikes(w.plan.kinds, t.Kind) && w.chance(actorPanics, w.luck) {
 		w.note("fault: %s fails at %s", t.Path, t.Message)
 		w.watch.missed(t.Message)
+		w.watch.updatesMissed(t)
 		panic(errByChance)
 	}
 }

@@ -27,13 +27,18 @@ node {
   uid_base = 1000000
 
   # What SIGTERM does: "detach" leaves every application running for the next
-  # agent, "shutdown" stops them all first. SIGINT and SIGQUIT always shut down.
+  # agent, "shutdown" stops them all first, "evacuate" has others take over and
+  # then shuts down. SIGINT and SIGQUIT always shut down.
   on_term          = "detach"
   shutdown_timeout = "60s" # then whatever still runs is killed
 
-  # What SIGUSR2 does: "detach" answers what was asked already and ends, with
-  # every application and container running on. Left out: nothing.
-  #on_usr2 = "detach"
+  # What SIGUSR2 does: "evacuate" as the DEA did, or "detach" as Warden did. An
+  # evacuated node takes nothing new, and tells of its applications as EVACUATING
+  # until they run elsewhere and are stopped here, or until evacuate_within is
+  # over. Then it shuts down. Detaching answers what was asked already and ends,
+  # with every application and container running on.
+  on_usr2         = "evacuate"
+  evacuate_within = "10m"
 
   # What becomes of the applications that ran when the machine ended: "start"
   # starts them again from their droplets, "report" tells that they crashed and

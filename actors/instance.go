@@ -41,8 +41,9 @@ type (
 	// harmed says what somebody else took from a container that could not be kept
 	// without it.
 	harmed struct{ container, what string }
-	// update has one hold that is on disk.
-	update struct{ update *Update }
+	// update has one hold that is on disk, evacuate the order to leave.
+	update   struct{ update *Update }
+	evacuate struct{}
 	// speak says that the record is on disk, and the instance may be told of.
 	speak struct{}
 )
@@ -59,6 +60,7 @@ func (measured) instance()      {}
 func (nudge) instance()         {}
 func (announce) instance()      {}
 func (update) instance()        {}
+func (evacuate) instance()      {}
 func (speak) instance()         {}
 func (harmed) instance()        {}
 
@@ -122,6 +124,9 @@ func (i *instance) Up(c *kit.Context[instanceMessage]) error {
 	if record.Update != nil {
 		i.parent.Tell(updateLeft{i.id})
 	}
+	if record.EvacuatedAt.Before(record.EvacuateBy) {
+		i.parent.Tell(evacuationLeft{})
+	}
 	i.drive(c)
 	return nil
 }
@@ -160,6 +165,8 @@ func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) e
 		i.announce()
 	case update:
 		i.update(c, m.update)
+	case evacuate:
+		i.evacuate(c)
 	case speak:
 		i.speak()
 	case harmed:
@@ -253,6 +260,7 @@ func (i *instance) save() {
 	if now, ok := i.w.Store.Change(i.id, func(r *Record) {
 		r.State, r.Since, r.Placement = mine.State, mine.Since, mine.Placement
 		r.ExitStatus, r.Signal, r.Description, r.Untold = mine.ExitStatus, mine.Signal, mine.Description, mine.Untold
+		r.EvacuatedAt = mine.EvacuatedAt
 	}); ok {
 		i.record = now
 	}
@@ -276,7 +284,9 @@ func (i *instance) change(c *kit.Context[instanceMessage], to instanceState, e e
 
 // entered tells the world, in the wire's order (wire/dea.md b.1).
 func (i *instance) entered(c *kit.Context[instanceMessage], from instanceState) {
-	i.tell(i.record.changed(i.w.Node, from.word()))
+	if e := i.record.changed(i.w.Node, from.word()); e.From != e.To {
+		i.tell(e)
+	}
 	switch i.state {
 	case instanceStarting:
 		i.say("Starting app instance (index %d) with guid %s", i.record.Start.Index, i.record.Start.Application)

@@ -84,31 +84,35 @@ func (r Record) route(n messaging.Node) messaging.Route {
 }
 
 func (r Record) beat() messaging.BeatInstance {
+	state, since := r.outward(r.State)
 	return messaging.BeatInstance{
 		Partition: r.Start.Partition, Application: r.Start.Application, Version: r.Start.Version,
-		Instance: r.Named(), Index: r.Start.Index, State: r.State, Since: r.Since,
+		Instance: r.Named(), Index: r.Start.Index, State: state, Since: since,
 	}
 }
 
 func (r Record) exited() messaging.InstanceExited {
 	return messaging.InstanceExited{
 		Partition: r.Start.Partition, Application: r.Start.Application, Version: r.Start.Version,
-		Instance: r.Named(), Index: r.Start.Index, Reason: string(messaging.Crashed),
+		Instance: r.Named(), Index: r.Start.Index, Reason: messaging.Crash,
 		ExitStatus: r.ExitStatus, Description: r.Description, CrashedAt: r.Since,
 	}
 }
 
 func (r Record) changed(n messaging.Node, from messaging.State) messaging.InstanceChanged {
+	from, _ = r.outward(from)
+	to, since := r.outward(r.State)
 	return messaging.InstanceChanged{
 		NodeID: n.ID, Application: r.Start.Application, Instance: r.Named(), Index: r.Start.Index,
-		From: from, To: r.State, ExitStatus: r.ExitStatus, Signal: r.Signal, Description: r.Description, At: r.Since,
+		From: from, To: to, ExitStatus: r.ExitStatus, Signal: r.Signal, Description: r.Description, At: since,
 	}
 }
 
 func (r Record) row(n messaging.Node) messaging.InstanceRow {
+	state, since := r.outward(r.State)
 	row := messaging.InstanceRow{
 		Application: r.Start.Application, Name: r.Start.Name, Version: r.Start.Version, Instance: r.Named(),
-		Container: r.Placement.Container, Index: r.Start.Index, State: r.State, Since: r.Since, URIs: r.URIs,
+		Container: r.Placement.Container, Index: r.Start.Index, State: state, Since: since, URIs: r.URIs,
 		Host: n.Address, ExitStatus: r.ExitStatus, Description: r.Description,
 	}
 	if r.live() {
@@ -119,9 +123,10 @@ func (r Record) row(n messaging.Node) messaging.InstanceRow {
 
 // found answers dea.find.droplet, without stats.
 func (r Record) found(n messaging.Node, replyTo string) messaging.InstanceFound {
+	state, since := r.outward(r.State)
 	return messaging.InstanceFound{
 		ReplyTo: replyTo, NodeID: n.ID, Application: r.Start.Application, Version: r.Start.Version,
-		Instance: r.Named(), Index: r.Start.Index, State: r.State, Since: r.Since,
+		Instance: r.Named(), Index: r.Start.Index, State: state, Since: since,
 	}
 }
 

@@ -53,6 +53,12 @@ type (
 		err     error
 	}
 	updateLeft struct{ id string }
+	// evacuationKept says it of an evacuation; evacuationDue is its pulse.
+	evacuationKept struct{ err error }
+	evacuationLeft struct{}
+	evacuationDue  struct{}
+	// hidden is a node that offers nothing, and yet takes what comes.
+	hidden struct{}
 	// weighed is what all running instances use, as far as it could be measured.
 	weighed struct {
 		replyTo string
@@ -81,6 +87,10 @@ func (stopAll) instances()         {}
 func (kept) instances()            {}
 func (updatesKept) instances()     {}
 func (updateLeft) instances()      {}
+func (evacuationKept) instances()  {}
+func (evacuationLeft) instances()  {}
+func (evacuationDue) instances()   {}
+func (hidden) instances()          {}
 func (weighed) instances()         {}
 func (tailed) instances()          {}
 func (harmed) instances()          {}
@@ -96,8 +106,13 @@ type instances struct {
 	pending map[string]bool // of a former agent, and their fate is not known yet
 	beaten  bool            // a heartbeat went out a moment ago
 	again   bool            // and there is more to tell since
+	by      time.Time       // the node is left by then; zero: it isn't evacuated
+	hidden  bool            // it makes no offers
 	none    func()
 }
+
+// takes says that the node takes starts.
+func (s *instances) takes() bool { return s.none == nil && s.by.IsZero() }
 
 func (w *world) instancesKind(p parts) kit.Kind[instancesMessage] {
 	return kit.Kind[instancesMessage]{Name: "instances", Budget: w.Budget, New: func() kit.Actor[instancesMessage] {
@@ -116,6 +131,7 @@ func (s *instances) Up(c *kit.Context[instancesMessage]) error {
 		s.spawn(c, r.Instance)
 	}
 	s.keep(c, ids)
+	s.resumeEvacuation(c)
 	s.tellSettled()
 	return nil
 }
@@ -157,6 +173,15 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 		s.updatesKept(c, m)
 	case updateLeft:
 		s.keepUpdates(c, []string{m.id})
+	case evacuationKept:
+		s.evacuationKept(c, m)
+	case evacuationLeft:
+		s.keepEvacuation(c)
+	case evacuationDue:
+		s.evacuationDue(c)
+		c.After(evacuateEvery, evacuationDue{})
+	case hidden:
+		s.hidden = true
 	case weighed:
 		if m.err != nil {
 			c.Log().Warn("not all memory in use could be measured", "error", m.err)
@@ -183,9 +208,11 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 	case messaging.LocateNodes:
 		s.offer()
 	case messaging.DiscoverNodes:
-		if s.none == nil {
+		if s.takes() {
 			s.parts.ledger.Tell(discover{m, s.counts()[m.Application]})
 		}
+	case messaging.EvacuateNode:
+		s.evacuate(c, m)
 	case messaging.DescribeNodes:
 		s.describeNode(c, m.ReplyTo)
 	case messaging.RouterStarted:
@@ -209,8 +236,8 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 // start accepts an instance. Its start begins at once; nobody hears of it before
 // it is on disk, so that no successor can fail to know what was told.
 func (s *instances) start(c *kit.Context[instancesMessage], m messaging.StartInstance) {
-	if s.none != nil {
-		c.Log().Warn("a start is refused: the node is shutting down", "application", m.Application, "index", m.Index)
+	if !s.takes() {
+		c.Log().Warn("a start is refused: the node is being left", "application", m.Application, "index", m.Index)
 		return
 	}
 	id := s.w.NewInstanceID()
@@ -351,9 +378,9 @@ func (s *instances) beat() {
 		if s.silent[r.Instance] {
 			continue
 		}
-		switch r.State {
-		case messaging.Starting, messaging.Running, messaging.Crashed:
-			beat.Instances = append(beat.Instances, r.beat())
+		switch row := r.beat(); row.State {
+		case messaging.Starting, messaging.Running, messaging.Evacuating, messaging.Crashed:
+			beat.Instances = append(beat.Instances, row)
 		}
 	}
 	s.w.tell(beat)
@@ -371,7 +398,7 @@ func (s *instances) counts() map[string]int {
 }
 
 func (s *instances) offer() {
-	if s.none == nil {
+	if s.takes() && !s.hidden {
 		s.parts.ledger.Tell(offer{s.counts()})
 	}
 }

@@ -21,6 +21,10 @@ type (
 	exitHeard struct{ instance string }
 	// settledAll says that every instance of a former agent is accounted for.
 	settledAll struct{}
+	// leaving says that the node's instances are to go elsewhere; hide that nothing
+	// more is to come.
+	leaving struct{}
+	hide    struct{}
 	// shutdown stops everything; done is called when nothing is left.
 	shutdown       struct{ done func() }
 	instancesGone  struct{}
@@ -37,6 +41,8 @@ func (arrived) node()        {}
 func (event) node()          {}
 func (exitHeard) node()      {}
 func (settledAll) node()     {}
+func (leaving) node()        {}
+func (hide) node()           {}
 func (shutdown) node()       {}
 func (instancesGone) node()  {}
 func (handlesGone) node()    {}
@@ -62,6 +68,7 @@ type node struct {
 	w     *world
 	parts parts
 	done  func()
+	left  bool // goodbye was said
 }
 
 func (w *world) nodeKind() kit.Kind[nodeMessage] {
@@ -113,6 +120,11 @@ func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 		n.parts.instances.Tell(exitTold(m))
 	case settledAll:
 		n.w.settled()
+	case leaving:
+		n.sayGoodbye()
+	case hide:
+		n.sayGoodbye()
+		n.parts.instances.Tell(hidden{})
 	case shutdown:
 		n.shutdown(c, m)
 	case instancesGone:
@@ -154,15 +166,22 @@ func (n *node) deliver(command messaging.Command) {
 	}
 }
 
+// sayGoodbye takes the node's offers back.
+func (n *node) sayGoodbye() {
+	if n.left {
+		return
+	}
+	n.left = true
+	counts := map[string]int{}
+	for _, r := range n.w.Store.All() {
+		counts[r.Start.Application]++
+	}
+	n.w.Sink(messaging.NodeStopped{Node: n.w.Node, ApplicationCount: counts})
+}
+
 // shutdown says goodbye first: the controller is to place nothing here any more.
 func (n *node) shutdown(c *kit.Context[nodeMessage], m shutdown) {
-	if n.done == nil {
-		counts := map[string]int{}
-		for _, r := range n.w.Store.All() {
-			counts[r.Start.Application]++
-		}
-		n.w.Sink(messaging.NodeStopped{Node: n.w.Node, ApplicationCount: counts})
-	}
+	n.sayGoodbye()
 	n.done = m.done
 	self := c.Self()
 	n.parts.containers.Tell(hurry{})

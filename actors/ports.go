@@ -213,6 +213,8 @@ type Record struct {
 	StopOrdered     bool                    `json:"stop_ordered"` // and maybe not begun
 	BootID          string                  `json:"boot_id"`      // of the machine's boot in which it was placed
 	Update          *Update                 `json:"update,omitempty"`
+	EvacuateBy      time.Time               `json:"evacuate_by,omitzero"`  // the node's; zero: it isn't evacuated
+	EvacuatedAt     time.Time               `json:"evacuated_at,omitzero"` // when that was told
 }
 
 // Update is what a controller wants changed of an instance that runs on. It holds

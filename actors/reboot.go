@@ -26,7 +26,7 @@ func (b Boot) StartOver(s Store) (changed []Record) {
 		if r.BootID == b.ID || r.State == messaging.Crashed {
 			continue
 		}
-		r.BootID = b.ID
+		r.BootID, r.EvacuateBy, r.EvacuatedAt = b.ID, time.Time{}, time.Time{} // it was left, for whatever reason
 		switch {
 		case !r.live() || r.State == messaging.Stopping, b.Report && r.State == messaging.Running:
 		case b.Report && r.State == messaging.Starting:

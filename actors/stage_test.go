@@ -193,6 +193,10 @@ func (s *stage) story() []string {
 		case messaging.RouteUnregistered:
 			story = append(story, "unregister")
 		case messaging.InstanceExited:
+			if e.Reason != messaging.Crash {
+				story = append(story, e.Reason)
+				continue
+			}
 			story = append(story, fmt.Sprintf("exited %d %s", e.ExitStatus, e.Description))
 		case messaging.ActorGaveUp:
 			story = append(story, "gave up "+e.Actor)

@@ -19,6 +19,7 @@ type Settings struct {
 	Heartbeat, Advertise, RouterRegister time.Duration
 	HealthCheckTimeout                   time.Duration // where a start names none
 	StopGrace                            time.Duration // between SIGTERM and SIGKILL
+	EvacuateWithin                       time.Duration // where an evacuation names no time
 	CrashLifetime                        time.Duration // how long a crash is remembered
 	Copies                               int           // into and out of containers at a time; 0: one
 	Starts                               int           // containers made at a time
@@ -36,7 +37,8 @@ func DefaultSettings() Settings {
 	return Settings{
 		Heartbeat: 10 * time.Second, Advertise: 5 * time.Second, RouterRegister: 20 * time.Second,
 		HealthCheckTimeout: time.Minute, StopGrace: 10 * time.Second, CrashLifetime: time.Hour,
-		Copies: 16, Starts: 16, Spares: 8, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second,
+		EvacuateWithin: 10 * time.Minute,
+		Copies:         16, Starts: 16, Spares: 8, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second,
 		RetryMin: 100 * time.Millisecond, RetryMax: 30 * time.Second, DrainMax: 5 * time.Minute,
 	}
 }
@@ -86,6 +88,7 @@ type world struct {
 	recovered map[string]bool       // containers that a former agent made
 	tell      func(messaging.Event) // by way of the root
 	settled   func()
+	evacuated func()
 	copies    chan struct{} // as many are in it as are under way
 	gone      *gone         // the containers' alone
 	promises  atomic.Uint64 // made so far: what is asked of the past knows none of the later ones
@@ -97,6 +100,7 @@ type Tree struct {
 	system *kit.System
 	root   kit.Ref[nodeMessage]
 	ready  chan struct{}
+	empty  chan struct{}
 	failed chan error
 }
 
@@ -111,10 +115,10 @@ func New(o Options) *Tree {
 			Options: o, book: newBook(o.Capacity), recovered: map[string]bool{},
 			copies: make(chan struct{}, max(1, o.Settings.Copies)), gone: &gone{ids: map[string]bool{}},
 		},
-		ready: make(chan struct{}), failed: make(chan error, 1),
+		ready: make(chan struct{}), empty: make(chan struct{}), failed: make(chan error, 1),
 	}
-	var once sync.Once
-	t.w.settled = func() { once.Do(func() { close(t.ready) }) }
+	t.w.settled = sync.OnceFunc(func() { close(t.ready) })
+	t.w.evacuated = sync.OnceFunc(func() { close(t.empty) })
 	t.restoreBook()
 	return t
 }
@@ -154,6 +158,14 @@ func (t *Tree) Deliver(c messaging.Command) { t.root.Tell(arrived{c}) }
 
 // Ready is closed when every instance of a former agent is accounted for.
 func (t *Tree) Ready() <-chan struct{} { return t.ready }
+
+// Evacuated is closed when an evacuation is over: nothing runs any more that
+// somebody wants, or it took too long. What is left is for Shutdown.
+func (t *Tree) Evacuated() <-chan struct{} { return t.empty }
+
+// Hide has the node say goodbye and offer nothing any more, until its end. What it
+// runs runs on, and what it is told it does.
+func (t *Tree) Hide() { t.root.Tell(hide{}) }
 
 // Failed tells why the root was given up: the agent can only end, and the next
 // one finds everything as it stands.

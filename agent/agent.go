@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sys/unix"
 
 	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/actors/kit"
@@ -280,6 +279,7 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 	settings.Heartbeat, settings.Advertise = c.Intervals.Heartbeat, c.Intervals.Advertise
 	settings.RouterRegister = c.Intervals.RouterRegister
 	settings.HealthCheckTimeout, settings.StopGrace = c.Instance.HealthCheckTimeout, c.Instance.StopGrace
+	settings.EvacuateWithin = c.Node.EvacuateWithin
 	settings.ReleaseDelay = c.Network.ReleaseDelay
 	settings.CrashLifetime = c.Instance.CrashLifetime
 	settings.Starts, settings.Spares = c.Instance.StartsMax, c.Instance.Spares
@@ -340,62 +340,4 @@ func (a *agent) tell(e messaging.Event) {
 	default: // is for others to hear
 	}
 	a.bus.Publish(e)
-}
-
-// serve runs until a signal, the context or a failure ends it.
-func (a *agent) serve(ctx context.Context) error {
-	a.log.Info("node ready", "id", a.node.ID, "address", a.node.Address, "state", a.state.path,
-		"instances", len(a.store.All()))
-	if a.options.Ready != nil {
-		a.options.Ready(Ready{NodeID: a.node.ID, State: a.state.path})
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return a.detach()
-		case err := <-a.tree.Failed():
-			return fmt.Errorf("agent: the tree was given up: %w", err)
-		case sig := <-a.options.Signals:
-			switch {
-			case sig == unix.SIGUSR2 && a.config.Node.OnUSR2 == Detach,
-				sig == unix.SIGTERM && a.config.Node.OnTerm == Detach:
-				return a.detach()
-			case sig == unix.SIGTERM, sig == unix.SIGINT, sig == unix.SIGQUIT:
-				return a.shutdown(ctx)
-			}
-			a.log.Warn("a signal without a meaning is ignored", "signal", sig)
-		}
-	}
-}
-
-// detach leaves every application to the next agent. No goodbye is said:
-// nothing has changed for anybody.
-func (a *agent) detach() error {
-	a.log.Info("detaching: applications run on")
-	a.drain()
-	a.bus.StopListening()
-	return nil
-}
-
-// shutdown stops every application and gives everything back, within the time
-// that the configuration allows; a second signal ends the wait.
-func (a *agent) shutdown(ctx context.Context) error {
-	a.log.Info("shutting down: stopping every application", "limit", a.config.Node.ShutdownTimeout)
-	ctx, cancel := context.WithTimeout(ctx, a.config.Node.ShutdownTimeout)
-	defer cancel()
-	go func() {
-		select {
-		case <-a.options.Signals:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	err := a.tree.Shutdown(ctx)
-	a.bus.StopListening()
-	if err != nil {
-		return fmt.Errorf("agent: %w; start the agent again to take care of what is left", err)
-	}
-	a.empty = true
-	a.log.Info("nothing runs any more")
-	return nil
 }

@@ -37,10 +37,11 @@ type Node struct {
 	Zone            string     // for placement
 	UIDBase         uint32     // first user id of the first container
 	OnTerm          OnTerm     // what SIGTERM does
-	OnUSR2          OnTerm     // what SIGUSR2 does: Detach, or nothing where it is empty
+	OnUSR2          OnTerm     // what SIGUSR2 does: Evacuate or Detach
 	OnReboot        OnReboot   // what becomes of instances whose machine was restarted
 	ShutdownTimeout time.Duration
-	Init            string // path of deacon-init; empty: beside the running program
+	EvacuateWithin  time.Duration // then an evacuated node stops what nobody has replaced
+	Init            string        // path of deacon-init; empty: beside the running program
 }
 
 // OnReboot is what becomes of what ran when the machine ended.
@@ -55,10 +56,12 @@ const (
 // OnTerm is what a signal that ends the agent does to the node.
 type OnTerm string
 
-// Detaching leaves the applications to the next agent.
+// Detaching leaves the applications to the next agent, shutting down stops them,
+// evacuating does so once others have started them elsewhere.
 const (
 	Detach   OnTerm = "detach"
 	Shutdown OnTerm = "shutdown"
+	Evacuate OnTerm = "evacuate"
 )
 
 // NATS is how the message bus is reached.
@@ -165,7 +168,8 @@ func DefaultConfig() Config {
 	return Config{
 		Node: Node{
 			State: "/var/lib/deacon", Zone: "default", UIDBase: 1_000_000,
-			OnTerm: Detach, OnReboot: StartAgain, ShutdownTimeout: time.Minute,
+			OnTerm: Detach, OnUSR2: Evacuate, OnReboot: StartAgain,
+			ShutdownTimeout: time.Minute, EvacuateWithin: 10 * time.Minute,
 		},
 		NATS:      NATS{Servers: []string{"nats://127.0.0.1:4222"}},
 		Resources: Resources{MemoryOvercommit: 1, DiskOvercommit: 1},

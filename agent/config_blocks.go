@@ -28,6 +28,7 @@ const (
 	indexMax     = 1 << 20
 	timeoutMax   = time.Hour
 	graceMax     = 10 * time.Minute
+	evacuateMax  = 7 * 24 * time.Hour
 	crashKeptMax = 30 * 24 * time.Hour
 	// A slot that rests is a container fewer.
 	releaseDelayMax = time.Hour
@@ -123,25 +124,12 @@ func (b *nodeBlock) read(r *settings.Reader, n *Node) {
 		r.Fault(b.Zone, "Not a zone", "\"zone\" has 1 to %d characters.", nameMax)
 	}
 	settings.Whole(r, b.UIDBase, &n.UIDBase, slot.UIDsPerSlot, math.MaxUint32-2*slot.UIDsPerSlot)
-	settings.Choice(r, b.OnTerm, &n.OnTerm, Detach, Shutdown)
-	b.readOnUSR2(r, n)
+	settings.Choice(r, b.OnTerm, &n.OnTerm, Detach, Shutdown, Evacuate)
+	settings.Choice(r, b.OnUSR2, &n.OnUSR2, Evacuate, Detach)
 	settings.Choice(r, b.OnReboot, &n.OnReboot, StartAgain, Report)
 	r.Duration(b.ShutdownTimeout, &n.ShutdownTimeout, time.Second, timeoutMax)
+	r.Duration(b.EvacuateWithin, &n.EvacuateWithin, time.Second, evacuateMax)
 	r.Path(b.Init, &n.Init)
-}
-
-// readOnUSR2 knows the word for what a later version does, so that nobody looks
-// for a misspelling.
-func (b *nodeBlock) readOnUSR2(r *settings.Reader, n *Node) {
-	const evacuate = OnTerm("evacuate")
-	var wanted OnTerm
-	settings.Choice(r, b.OnUSR2, &wanted, Detach, evacuate)
-	if wanted == evacuate {
-		r.Fault(b.OnUSR2, "Not built yet", "Evacuating, which has other nodes start the applications first, "+
-			"is not built yet. \"on_usr2\" can be \"detach\"; left out, the signal does nothing.")
-		return
-	}
-	n.OnUSR2 = wanted
 }
 
 func (b *natsBlock) read(r *settings.Reader, n *NATS) {

@@ -58,6 +58,7 @@ type nodeBlock struct {
 	OnUSR2          *hcl.Attribute `hcl:"on_usr2,optional"`
 	OnReboot        *hcl.Attribute `hcl:"on_reboot,optional"`
 	ShutdownTimeout *hcl.Attribute `hcl:"shutdown_timeout,optional"`
+	EvacuateWithin  *hcl.Attribute `hcl:"evacuate_within,optional"`
 	Init            *hcl.Attribute `hcl:"init,optional"`
 }
 

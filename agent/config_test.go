@@ -157,7 +157,8 @@ func TestEverySettingArrives(t *testing.T) {
 	}
 	want := Config{
 		Node: Node{State: "/srv/deacon", ID: "n1", Address: netip.MustParseAddr("192.0.2.7"), Index: 3, Zone: "z2",
-			UIDBase: 2_000_000, OnTerm: Shutdown, OnUSR2: Detach, OnReboot: Report, ShutdownTimeout: 90 * time.Second, Init: "/opt/deacon-init"},
+			UIDBase: 2_000_000, OnTerm: Shutdown, OnUSR2: Detach, OnReboot: Report, ShutdownTimeout: 90 * time.Second,
+			EvacuateWithin: 15 * time.Minute, Init: "/opt/deacon-init"},
 		NATS: NATS{Servers: []string{"tls://a:4222", "nats://b"}, User: "u", Password: "p w",
 			TLS: TLS{CA: "/c/ca.pem", Cert: "/c/cert.pem", Key: "/c/key.pem"}},
 		Resources: Resources{MemoryMiB: 4096, MemoryOvercommit: 1.5, DiskMiB: 1 << 20, DiskOvercommit: 2},

@@ -144,6 +144,14 @@ type DiscoverNodes struct {
 // (dea.status); one NodeDescribed answers.
 type DescribeNodes struct{ ReplyTo string }
 
+// EvacuateNode has the node hand over what it runs, and end: it takes no starts,
+// and tells of its instances as EVACUATING until whoever started replacements
+// stops them. One NodeEvacuating answers it.
+type EvacuateNode struct {
+	Within  time.Duration // then the node stops what is left; 0: the node's default
+	ReplyTo string        // empty: nobody is answered
+}
+
 // ListInstances is deacon's own question for `deacon ps`; one InstancesListed answers it.
 type ListInstances struct{ ReplyTo string }
 
@@ -165,6 +173,7 @@ func (HealthManagerStarted) command() {}
 func (LocateNodes) command()          {}
 func (DiscoverNodes) command()        {}
 func (DescribeNodes) command()        {}
+func (EvacuateNode) command()         {}
 func (ListInstances) command()        {}
 func (TailLogs) command()             {}
 

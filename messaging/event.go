@@ -13,14 +13,16 @@ type Event interface{ event() }
 // State is an instance's state in the DEA's words (wire/dea.md b.1).
 type State string
 
-// The states of this era. RESUMING and EVACUATING come with their features.
+// The states of this era. An instance is EVACUATING in place of BORN, STARTING or
+// RUNNING, from the time on that others are to start it elsewhere.
 const (
-	Born     State = "BORN"
-	Starting State = "STARTING"
-	Running  State = "RUNNING"
-	Stopping State = "STOPPING"
-	Stopped  State = "STOPPED"
-	Crashed  State = "CRASHED"
+	Born       State = "BORN"
+	Starting   State = "STARTING"
+	Running    State = "RUNNING"
+	Evacuating State = "EVACUATING"
+	Stopping   State = "STOPPING"
+	Stopped    State = "STOPPED"
+	Crashed    State = "CRASHED"
 )
 
 // NodeStarted greets (dea.start).
@@ -40,6 +42,14 @@ type Advertised struct {
 	DiskMiB          int64 // not yet promised
 	ApplicationCount map[string]int
 	Zone             string
+}
+
+// NodeEvacuating answers EvacuateNode.
+type NodeEvacuating struct {
+	ReplyTo   string
+	NodeID    string
+	Instances int       // that are to be replaced
+	By        time.Time // when the node stops those that were not
 }
 
 // NodeDiscovered answers DiscoverNodes.
@@ -75,14 +85,21 @@ type BeatInstance struct {
 	Since       time.Time
 }
 
-// InstanceExited says that an instance is gone against its will (droplet.exited).
+// Why an InstanceExited is told.
+const (
+	Crash      = "CRASHED"
+	Evacuation = "DEA_EVACUATION"
+)
+
+// InstanceExited says that an instance is gone against its will, or is about to go
+// and has to be started elsewhere (droplet.exited).
 type InstanceExited struct {
 	Partition   string
 	Application string
 	Version     string
 	Instance    string
 	Index       int
-	Reason      string // CRASHED
+	Reason      string // Crash or Evacuation
 	ExitStatus  int    // 255 where a signal ended it, -1 where nothing ran
 	Description string // wire/dea.md a.9, exactly
 	CrashedAt   time.Time
@@ -215,6 +232,7 @@ type ActorGaveUp struct {
 func (NodeStarted) event()       {}
 func (NodeStopped) event()       {}
 func (Advertised) event()        {}
+func (NodeEvacuating) event()    {}
 func (NodeDiscovered) event()    {}
 func (NodeDescribed) event()     {}
 func (Beat) event()              {}

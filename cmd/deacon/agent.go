@@ -28,8 +28,10 @@ func newAgent(s *session) *cobra.Command {
 containers, report on them. It stays in the foreground; let systemd keep it.
 
 Signals: TERM leaves the applications running and ends, so that the next agent
-takes them over (node.on_term = "shutdown" stops them instead). INT and QUIT
-stop every application, then end. USR2 does as TERM where node.on_usr2 says so.
+takes them over (node.on_term can be "shutdown" or "evacuate" instead). INT and
+QUIT stop every application, then end. USR2 evacuates: the applications run on
+until others have started them elsewhere, then the agent ends (node.on_usr2 can
+be "detach"). USR1 has the node offer nothing any more.
 The agent may be killed at any moment: the applications run on, and the next
 agent on the same state folder adopts them.
 

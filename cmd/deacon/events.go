@@ -14,7 +14,7 @@ import (
 // watched is what nodes tell, but for the output of applications.
 var watched = []string{
 	dea.SubjectStarted, dea.SubjectAdvertise, dea.SubjectHeartbeat, dea.SubjectShutdown, dea.SubjectExited,
-	dea.SubjectRegister, dea.SubjectUnregister, dea.SubjectInstance, dea.SubjectActor,
+	dea.SubjectRegister, dea.SubjectUnregister, dea.SubjectInstance, dea.SubjectUpdated, dea.SubjectActor,
 }
 
 type eventsOptions struct {

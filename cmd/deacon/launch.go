@@ -210,7 +210,7 @@ func (l *launch) take(event messaging.Event, printer linePrinter) error {
 		}
 	case messaging.InstanceExited:
 		// The DEA's own word for it, where the node speaks no more than that.
-		if _, known := l.ended[e.Index]; e.Application == l.application && !known {
+		if _, known := l.ended[e.Index]; e.Application == l.application && !known && e.Reason == messaging.Crash {
 			delete(l.running, e.Index)
 			l.ended[e.Index] = messaging.InstanceChanged{To: messaging.Crashed, Index: e.Index,
 				ExitStatus: e.ExitStatus, Description: e.Description}

@@ -53,6 +53,7 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	for subject, take := range map[string]func(*nats.Msg){
 		"deacon.v1.ps": n.list, "deacon.v1.logs-tail": n.tail, "dea.stop": n.stop, "dea." + n.name + ".start": n.start,
+		"deacon.v1." + n.name + ".evacuate": n.evacuate,
 	} {
 		_, err := n.conn.Subscribe(subject, take)
 		ts.Check(err)
@@ -178,6 +179,25 @@ func (n *wireNode) change(row map[string]any, to string, status int, description
 		"node": n.name, "application": row["application"], "instance": row["instance"], "index": row["index"],
 		"from": from, "to": to, "exit_status": status, "signal": "", "description": description, "at": time.Now(),
 	})
+}
+
+// evacuate hands nothing over: whoever plays the controller stops what is there.
+func (n *wireNode) evacuate(m *nats.Msg) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var question struct {
+		Within int `json:"within_seconds"`
+	}
+	json.Unmarshal(m.Data, &question)
+	live := 0
+	for _, row := range n.rows {
+		if row["state"] != "CRASHED" {
+			live++
+			n.change(row, "EVACUATING", -1, "")
+		}
+	}
+	n.tell(m.Reply, map[string]any{"node": n.name, "instances": live,
+		"by": time.Now().Add(time.Duration(question.Within) * time.Second)})
 }
 
 func (n *wireNode) stop(m *nats.Msg) {

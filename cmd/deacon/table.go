@@ -42,7 +42,8 @@ func (r row) title() string {
 
 // url is where the instance answers, empty where it doesn't.
 func (r row) url() string {
-	if r.Port == 0 || !r.Host.IsValid() || r.State != messaging.Running {
+	serves := r.State == messaging.Running || r.State == messaging.Evacuating
+	if r.Port == 0 || !r.Host.IsValid() || !serves {
 		return ""
 	}
 	return "http://" + netip.AddrPortFrom(r.Host, r.Port).String()

@@ -225,7 +225,9 @@ func (b *Bus) Publish(event messaging.Event) {
 	}
 	p := &parcel{rule: ruleFor(event), subject: subject, body: body}
 	if e, ok := event.(messaging.InstanceExited); ok {
-		p.exited = e.Instance
+		if e.Reason == messaging.Crash { // nobody waits to hear that others were told
+			p.exited = e.Instance
+		}
 	}
 	if !b.outbox.put(p) {
 		b.complain("events were lost, too many wait for the connection", subject, "")

@@ -160,6 +160,9 @@ func understand(subject, reply string, body []byte) (messaging.Command, error) {
 	case messaging.FindInstances:
 		c.ReplyTo = reply
 		cmd = c
+	case messaging.EvacuateNode:
+		c.ReplyTo = reply
+		cmd = c
 	case messaging.ListInstances:
 		c.ReplyTo = reply
 		cmd = c
@@ -213,7 +216,9 @@ func (b *Bus) serve(take func(messaging.Command)) (micro.Service, error) {
 			r.Error("400", err.Error(), nil) // fails only where the asker is gone
 		}
 	})
-	for name, subject := range map[string]string{"ps": dea.SubjectPS, "logs-tail": dea.SubjectLogsTail} {
+	for name, subject := range map[string]string{
+		"ps": dea.SubjectPS, "logs-tail": dea.SubjectLogsTail, "evacuate": dea.EvacuateSubject(b.config.NodeID),
+	} {
 		err := service.AddEndpoint(name, answer, micro.WithEndpointSubject(subject),
 			micro.WithEndpointPendingLimits(endpointMessagesMax, endpointBytesMax))
 		if err != nil {

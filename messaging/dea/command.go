@@ -8,7 +8,8 @@ import (
 )
 
 // EncodeCommand turns what may be asked of a node into a message, as any
-// controller would send it. Only a start needs the id of the node it is for.
+// controller would send it. Only a start and an
+// evacuation need the id of the node they are for.
 func EncodeCommand(cmd messaging.Command, nodeID string) (subject string, body []byte, err error) {
 	subject, message, err := encodeCommand(cmd, nodeID)
 	if err == nil {
@@ -45,6 +46,8 @@ func encodeCommand(cmd messaging.Command, nodeID string) (subject string, messag
 		return SubjectRouterStart, struct{}{}, nil
 	case messaging.HealthManagerStarted:
 		return SubjectHealthManagerStart, struct{}{}, nil
+	case messaging.EvacuateNode:
+		return EvacuateSubject(nodeID), evacuateMessage{wholeSeconds(c.Within)}, CheckNodeID(nodeID)
 	case messaging.ListInstances:
 		return SubjectPS, struct{}{}, nil
 	case messaging.TailLogs:

@@ -18,7 +18,7 @@ type InvalidError struct {
 
 func (e *InvalidError) Error() string { return fmt.Sprintf("dea: invalid %s: %s", e.Subject, e.Reason) }
 
-// decoders of every subject but the start's, which has the node's id inside.
+// decoders of every subject but those that have a node's id inside.
 var decoders = map[string]func(body []byte) (messaging.Command, error){
 	SubjectStop:               decodeStop,
 	SubjectUpdate:             decodeUpdate,
@@ -38,8 +38,11 @@ var decoders = map[string]func(body []byte) (messaging.Command, error){
 // *InvalidError.
 func Decode(subject string, body []byte) (messaging.Command, error) {
 	decode, ok := decoders[subject]
-	if isStart(subject) {
+	switch {
+	case isStart(subject):
 		decode, ok = decodeStart, true
+	case isEvacuate(subject):
+		decode, ok = decodeEvacuate, true
 	}
 	if !ok {
 		return nil, &InvalidError{subject, "there is no such command"}
@@ -217,7 +220,7 @@ func decodeFilter(m object) messaging.Filter {
 // states are all that a filter may name, those of later features too.
 var states = []messaging.State{
 	messaging.Born, messaging.Starting, messaging.Running, messaging.Stopping,
-	messaging.Stopped, messaging.Crashed, "RESUMING", "EVACUATING",
+	messaging.Stopped, messaging.Crashed, messaging.Evacuating, "RESUMING",
 }
 
 func decodeLocate(body []byte) (messaging.Command, error) {
@@ -259,6 +262,14 @@ func decodeRouterStart(body []byte) (messaging.Command, error) {
 
 func decodeHealthManagerStart(body []byte) (messaging.Command, error) {
 	return messaging.HealthManagerStarted{}, openOrEmpty(body).in.wrong
+}
+
+var evacuateSeconds = span{"an integer number of seconds", 1, 7 * 24 * 60 * 60}
+
+func decodeEvacuate(body []byte) (messaging.Command, error) {
+	m := openOrEmpty(body)
+	seconds := m.integer("within_seconds", evacuateSeconds, 0)
+	return messaging.EvacuateNode{Within: time.Duration(seconds) * time.Second}, m.in.wrong
 }
 
 func decodePS(body []byte) (messaging.Command, error) {

@@ -130,7 +130,7 @@ func beat(e messaging.Beat) beatMessage {
 }
 
 func reported(s messaging.State) bool {
-	return s == messaging.Starting || s == messaging.Running || s == messaging.Crashed || s == "EVACUATING"
+	return s == messaging.Starting || s == messaging.Running || s == messaging.Crashed || s == messaging.Evacuating
 }
 
 func exited(e messaging.InstanceExited) exitedMessage {
@@ -144,7 +144,7 @@ func exited(e messaging.InstanceExited) exitedMessage {
 		ExitStatus:      e.ExitStatus,
 		ExitDescription: e.Description,
 	}
-	if e.Reason == string(messaging.Crashed) && !e.CrashedAt.IsZero() {
+	if e.Reason == messaging.Crash && !e.CrashedAt.IsZero() {
 		m.CrashTimestamp = new(e.CrashedAt.Unix())
 	}
 	return m

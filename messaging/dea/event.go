@@ -24,6 +24,9 @@ func DecodeEvent(subject string, body []byte) (messaging.Event, error) {
 // DecodeReply reads an answer to what was asked on the subject question.
 func DecodeReply(question string, body []byte) (messaging.Event, error) {
 	decode, ok := replyDecoders[question]
+	if isEvacuate(question) {
+		decode, ok = decodeEvacuating, true
+	}
 	return decodeWith(decode, ok, question, body)
 }
 
@@ -258,6 +261,12 @@ func decodeChanged(body []byte) (messaging.Event, error) {
 func decodeUpdated(body []byte) (messaging.Event, error) {
 	m, err := read[updatedMessage](body)
 	return messaging.InstanceUpdated(m), cmp.Or(err, missing("instance", m.Instance))
+}
+
+func decodeEvacuating(body []byte) (messaging.Event, error) {
+	m, err := read[evacuatingMessage](body)
+	return messaging.NodeEvacuating{NodeID: m.NodeID, Instances: m.Instances, By: m.By},
+		cmp.Or(err, missing("node", m.NodeID))
 }
 
 func decodeGaveUp(body []byte) (messaging.Event, error) {

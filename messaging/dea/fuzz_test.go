@@ -42,6 +42,10 @@ func FuzzDecodeHealthManagerStart(f *testing.F) {
 	fuzzDecode(f, "healthmanager.start", "command_healthmanager_start.json")
 }
 
+func FuzzDecodeEvacuate(f *testing.F) {
+	fuzzDecode(f, "deacon.v1.node.evacuate", "command_evacuate.json", "command_evacuate_least.json")
+}
+
 func FuzzDecodePS(f *testing.F) {
 	fuzzDecode(f, "deacon.v1.ps", "command_ps.json")
 }

@@ -45,6 +45,7 @@ func TestWhatIsNoMessageAtAllIsRefusedOnEverySubject(t *testing.T) {
 	for _, subject := range []string{
 		"dea.node.start", "dea.stop", "dea.update", "dea.find.droplet", "router.start", "healthmanager.start",
 		"dea.locate", "dea.discover", "dea.status", "deacon.v1.ps", "deacon.v1.logs-tail",
+		"deacon.v1.node.evacuate",
 	} {
 		for body, want := range whole {
 			refused(t, subject, body, want)
@@ -214,6 +215,14 @@ var malformed = map[string]map[string]string{
 		`{"droplet":"a","limits":{"mem":0}}`:    "limits.mem: want an integer number of MiB from 1 to 1099511627776, got 0",
 		`{"droplet":"a","limits":{"disk":"1"}}`: "limits.disk: want an integer number of MiB, got a string",
 	},
+	"deacon.v1.node.evacuate": {
+		`{"within_seconds":"60"}`:   "within_seconds: want an integer number of seconds, got a string",
+		`{"within_seconds":0}`:      "within_seconds: want an integer number of seconds from 1 to 604800, got 0",
+		`{"within_seconds":-1}`:     "within_seconds: want an integer number of seconds from 1 to 604800, got -1",
+		`{"within_seconds":604801}`: "within_seconds: want an integer number of seconds from 1 to 604800, got 604801",
+		`{"within_seconds":1.5}`:    "within_seconds: want an integer number of seconds, got 1.5",
+		`{"within_seconds":[]}`:     "within_seconds: want an integer number of seconds, got a list",
+	},
 	"router.start": {
 		`{"id":7}`:                     "id: want a string, got 7",
 		`{"id":[]}`:                    "id: want a string, got a list",
@@ -252,6 +261,7 @@ func TestMalformedMessagesAreRefusedWithTheFieldAndTheReason(t *testing.T) {
 func TestASubjectThatIsNobodysCommandIsRefused(t *testing.T) {
 	for _, subject := range []string{
 		"", "dea.start", "dea..start", "dea.a.b.start", "dea.*.start", "dea.heartbeat", "dea.updated", "dea.a.stop",
+		"deacon.v1..evacuate", "deacon.v1.a.b.evacuate",
 	} {
 		refused(t, subject, `{"droplet":"a"}`, "there is no such command")
 	}
@@ -277,7 +287,9 @@ func TestAReasonQuotesNoSecret(t *testing.T) {
 }
 
 func TestGreetingsMayBeEmpty(t *testing.T) {
-	for _, subject := range []string{"dea.locate", "dea.status", "router.start", "healthmanager.start", "deacon.v1.ps"} {
+	for _, subject := range []string{
+		"dea.locate", "dea.status", "router.start", "healthmanager.start", "deacon.v1.ps", "deacon.v1.n.evacuate",
+	} {
 		for _, body := range []string{"", "{}", ` { "id" : "x", "other" : [1] } `} {
 			if _, err := Decode(subject, []byte(body)); err != nil {
 				t.Errorf("%s %q: %v", subject, body, err)

@@ -1,6 +1,7 @@
 package dea
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"time"
@@ -77,6 +78,16 @@ type updatedMessage struct {
 	At          time.Time `json:"at"`
 }
 
+type evacuateMessage struct {
+	Within int64 `json:"within_seconds,omitempty"`
+}
+
+type evacuatingMessage struct {
+	NodeID    string    `json:"node"`
+	Instances int       `json:"instances"`
+	By        time.Time `json:"by"`
+}
+
 type gaveUpMessage struct {
 	NodeID string    `json:"node"`
 	Actor  string    `json:"actor"`
@@ -90,6 +101,9 @@ func encodeOwn(event messaging.Event) (subject string, message any, err error) {
 		return e.ReplyTo, listed(e), checkReply(e.ReplyTo)
 	case messaging.LogsTailed:
 		return e.ReplyTo, tailed(e), checkReply(e.ReplyTo)
+	case messaging.NodeEvacuating:
+		return e.ReplyTo, evacuatingMessage{e.NodeID, e.Instances, e.By},
+			cmp.Or(need("node id", e.NodeID), checkReply(e.ReplyTo))
 	case messaging.LogLine:
 		err := need("application", e.Application)
 		if e.Index < 0 {

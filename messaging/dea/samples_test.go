@@ -133,6 +133,8 @@ var sampleCommands = []sampleCommand{
 	{"command_status.json", messaging.DescribeNodes{}},
 	{"command_router_start.json", messaging.RouterStarted{}},
 	{"command_healthmanager_start.json", messaging.HealthManagerStarted{}},
+	{"command_evacuate.json", messaging.EvacuateNode{Within: 90 * time.Second}},
+	{"command_evacuate_least.json", messaging.EvacuateNode{}},
 	{"command_ps.json", messaging.ListInstances{}},
 	{"command_logs_tail.json", messaging.TailLogs{Application: application, Index: -1, Lines: 20}},
 }
@@ -166,6 +168,10 @@ var sampleEvents = []sampleEvent{
 		Partition: "default", Application: application, Version: appVersion, Instance: instance, Index: 2,
 		Reason: "CRASHED", ExitStatus: 255, Description: "out of memory", CrashedAt: since.Truncate(time.Second),
 	}},
+	{"exited_evacuation.json", "droplet.exited", "", messaging.InstanceExited{
+		Partition: "default", Application: application, Version: appVersion, Instance: instance, Index: 2,
+		Reason: "DEA_EVACUATION", ExitStatus: -1,
+	}},
 	{"register.json", "router.register", "", messaging.RouteRegistered{Route: exampleRoute}},
 	{"unregister.json", "router.unregister", "", messaging.RouteUnregistered{Route: exampleRoute}},
 	{"register_no_uris.json", "router.register", "", messaging.RouteRegistered{Route: messaging.Route{
@@ -185,6 +191,9 @@ var sampleEvents = []sampleEvent{
 			Uptime: 93 * time.Second, MemQuota: 256 << 20, DiskQuota: 1 << 30, FilesQuota: 16384,
 			MeasuredAt: since.Truncate(time.Second), CPU: 0.125, MemBytes: 29880320, DiskBytes: 66392064,
 		},
+	}},
+	{"evacuating.json", inbox, "deacon.v1." + nodeID + ".evacuate", messaging.NodeEvacuating{
+		ReplyTo: inbox, NodeID: nodeID, Instances: 12, By: since,
 	}},
 	{"ps.json", inbox, "deacon.v1.ps", messaging.InstancesListed{
 		ReplyTo: inbox, NodeID: nodeID, Instances: []messaging.InstanceRow{exampleRow},

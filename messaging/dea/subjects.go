@@ -37,19 +37,30 @@ const (
 
 const (
 	startPrefix, startSuffix = "dea.", ".start"
-	logsPrefix               = "deacon.v1.logs."
+	ownPrefix                = "deacon.v1."
+	evacuateSuffix           = ".evacuate"
+	logsPrefix               = ownPrefix + "logs."
 )
 
 // StartSubject is where one node is told to start instances.
 func StartSubject(nodeID string) string { return startPrefix + nodeID + startSuffix }
 
+// EvacuateSubject is where one node is told to hand over what it runs.
+func EvacuateSubject(nodeID string) string { return ownPrefix + nodeID + evacuateSuffix }
+
+// isEvacuate says whether subject is some node's EvacuateSubject.
+func isEvacuate(subject string) bool { return isNodes(subject, ownPrefix, evacuateSuffix) }
+
 // isStart says whether subject is some node's StartSubject.
-func isStart(subject string) bool {
-	id, ok := strings.CutPrefix(subject, startPrefix)
+func isStart(subject string) bool { return isNodes(subject, startPrefix, startSuffix) }
+
+// isNodes says whether subject has nothing but a node's id between two ends.
+func isNodes(subject, prefix, suffix string) bool {
+	id, ok := strings.CutPrefix(subject, prefix)
 	if !ok {
 		return false
 	}
-	id, ok = strings.CutSuffix(id, startSuffix)
+	id, ok = strings.CutSuffix(id, suffix)
 	return ok && CheckNodeID(id) == nil
 }
 

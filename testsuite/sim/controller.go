@@ -90,7 +90,11 @@ func (c *controller) reconcile() {
 	}
 	seen := map[string]string{}
 	for _, i := range c.beat.Instances {
-		if i.State == messaging.Crashed {
+		switch i.State {
+		case messaging.Crashed:
+			continue
+		case messaging.Evacuating: // by now it runs on another node
+			c.stop(messaging.Filter{Application: i.Application, Instances: []string{i.Instance}})
 			continue
 		}
 		_, wanted := c.wanted[i.Application]

@@ -51,6 +51,9 @@ func describeEvent(e messaging.Event) string {
 	case messaging.InstanceChanged:
 		return fmt.Sprintf("%s of %s: %s -> %s %s", e.Instance, e.Application, e.From, e.To, e.Description)
 	case messaging.InstanceExited:
+		if e.Reason != messaging.Crash {
+			return fmt.Sprintf("%s of %s is about to exit: %s", e.Instance, e.Application, e.Reason)
+		}
 		return fmt.Sprintf("%s of %s exited: %d %q", e.Instance, e.Application, e.ExitStatus, e.Description)
 	case messaging.RouteRegistered:
 		return fmt.Sprintf("route %v to %s at port %d", e.Route.URIs, e.Route.Application, e.Route.Port)

@@ -161,6 +161,16 @@ func (n *node) end() {
 	n.tree = nil
 }
 
+// evacuated says that nothing is left to be started elsewhere, once.
+func (n *node) evacuated() bool {
+	select {
+	case <-n.tree.Evacuated():
+		return n.over == nil
+	default:
+		return false
+	}
+}
+
 // failed says that the agent gave up.
 func (n *node) failed() bool {
 	select {

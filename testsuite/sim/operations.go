@@ -83,6 +83,12 @@ var operations = []struct {
 			w.detached()
 		}
 	}},
+	{"evacuation", 2, true, func(w *world, rng *rand.Rand) {
+		if w.tree != nil {
+			w.note("the agent is to evacuate")
+			w.deliver(messaging.EvacuateNode{Within: time.Duration(1+rng.IntN(300)) * time.Second})
+		}
+	}},
 	{"shutdown", 1, true, func(w *world, _ *rand.Rand) {
 		if w.tree != nil {
 			w.shutDown()

@@ -123,6 +123,10 @@ var orders = map[string]func(s *scenario, w []string) error{
 		s.controller.update(w[0], w[1], w[2:])
 		return s.run(0)
 	},
+	"replace": func(s *scenario, _ []string) error { // whoever evacuates
+		s.controller.reconcile()
+		return s.run(0)
+	},
 	"client": (*scenario).client,
 	"refuse": func(s *scenario, w []string) error { return s.rule(w, model.Trouble{Refused: errByChance}) },
 	"deny":   func(s *scenario, w []string) error { return s.rule(w, model.Trouble{Denied: errByChance}) },
@@ -214,6 +218,8 @@ func (s *scenario) agent(w []string) error {
 		s.detached()
 	case "leaves":
 		s.shutDown()
+	case "evacuates":
+		s.deliver(messaging.EvacuateNode{Within: time.Minute})
 	default:
 		return errOrder
 	}

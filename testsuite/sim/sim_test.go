@@ -187,7 +187,8 @@ func TestSeedsReachEverything(t *testing.T) {
 		"publishing a line fails", "init of c", "the job of c", "is out of memory", "the wire is away", "the clock is",
 		"BORN -> STARTING", "STARTING -> RUNNING", "RUNNING -> STOPPING", "STOPPING -> STOPPED", "BORN -> CRASHED",
 		"STARTING -> CRASHED", "RUNNING -> CRASHED", "BORN -> STOPPED", "exited: 7 ", "exited: -1 ", "exited: 255 ", "out of memory\"",
-		"route [", "no route [", " now, v1, [", "AsksForgotten", "NodeStopped",
+		"route [", "no route [", " now, v1, [", "the agent has evacuated",
+		"RUNNING -> EVACUATING", "STARTING -> EVACUATING", "EVACUATING -> STOPPING", "is about to exit", "AsksForgotten", "NodeStopped",
 		"ContainerCreated", "JobSpawned", "exit 3, ", "exit 255, ", "PortMapped", "ContainersListed", "MemoryLimited",
 		"Could not acquire network", "already exists", "no such job", "unknown handle", "ask again", "'stopped'",
 	} {

@@ -14,16 +14,17 @@ import (
 // ways are the changes of state that anybody may ever see (wire/dea.md b.1),
 // written down a second time: the tree's own table may be wrong.
 var ways = map[messaging.State][]messaging.State{
-	messaging.Born:     {messaging.Starting, messaging.Stopped, messaging.Crashed},
-	messaging.Starting: {messaging.Running, messaging.Stopping, messaging.Crashed},
-	messaging.Running:  {messaging.Stopping, messaging.Crashed},
-	messaging.Stopping: {messaging.Stopped},
+	messaging.Born:       {messaging.Starting, messaging.Evacuating, messaging.Stopped, messaging.Crashed},
+	messaging.Starting:   {messaging.Running, messaging.Evacuating, messaging.Stopping, messaging.Crashed},
+	messaging.Running:    {messaging.Evacuating, messaging.Stopping, messaging.Crashed},
+	messaging.Evacuating: {messaging.Stopping, messaging.Stopped, messaging.Crashed}, // STOPPED from BORN
+	messaging.Stopping:   {messaging.Stopped},
 }
 
 // rank orders the states of one life: what was seen never goes back.
 var rank = map[messaging.State]int{
-	messaging.Born: 0, messaging.Starting: 1, messaging.Running: 2,
-	messaging.Stopping: 3, messaging.Stopped: 4, messaging.Crashed: 4,
+	messaging.Born: 0, messaging.Starting: 1, messaging.Running: 2, messaging.Evacuating: 3,
+	messaging.Stopping: 4, messaging.Stopped: 5, messaging.Crashed: 5,
 }
 
 // watch sees what the node tells and says what must never be told. It knows
@@ -178,12 +179,22 @@ func (o *watch) changed(e messaging.InstanceChanged) {
 		o.w.violate("%s becomes %s after it had ended: %s", e.Instance, e.To, o.ends[e.Instance])
 	}
 	s.state = e.To
+	if e.To == messaging.Evacuating {
+		o.evacuated(e.Instance)
+	}
 	if rank[e.To] == rank[messaging.Stopped] {
 		o.end(e.Instance, e.To)
 	}
 }
 
 func (o *watch) exited(e messaging.InstanceExited) {
+	if e.Reason == messaging.Evacuation {
+		if s := o.of(e.Instance); rank[s.state] > rank[messaging.Evacuating] {
+			o.w.violate("%s is told to be leaving after it was told to be %s", e.Instance, s.state)
+		}
+		o.evacuated(e.Instance)
+		return
+	}
 	if s := o.of(e.Instance); s.state == messaging.Stopping || s.state == messaging.Stopped {
 		o.w.violate("%s is told to have crashed after it was told to be %s", e.Instance, s.state)
 	}

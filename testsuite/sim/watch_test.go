@@ -77,12 +77,13 @@ func (s scene) beat(state messaging.State) {
 // exits has the application end, and somebody tell of that.
 func (s scene) exits(code, told int, words string) {
 	s.kernel.Exit("c1", isolation.Exit{Code: code})
-	s.hear(messaging.InstanceExited{Instance: "i1", ExitStatus: told, Description: words})
+	s.hear(messaging.InstanceExited{Instance: "i1", Reason: messaging.Crash, ExitStatus: told, Description: words})
 }
 
 const (
 	born, starting, running    = messaging.Born, messaging.Starting, messaging.Running
 	stopping, stopped, crashed = messaging.Stopping, messaging.Stopped, messaging.Crashed
+	evacuating                 = messaging.Evacuating
 )
 
 // A checker that can't complain is worth nothing: each of these is wrong in one way,
@@ -106,7 +107,7 @@ func TestWhatMustNeverBeToldIsComplainedOf(t *testing.T) {
 		"ended twice: STOPPED, then CRASHED": func(s scene) {
 			s.changes("i2", running, stopping, stopped)
 			s.watch.died()
-			s.hear(messaging.InstanceExited{Instance: "i2"})
+			s.hear(messaging.InstanceExited{Instance: "i2", Reason: messaging.Crash})
 		},
 		"have crashed after it was told to be STOPPING": func(s scene) {
 			s.changes("i1", running, stopping)
@@ -119,18 +120,6 @@ func TestWhatMustNeverBeToldIsComplainedOf(t *testing.T) {
 		"heartbeat leaves i1 out": func(s scene) {
 			s.changes("i1", starting, running)
 			s.hear(messaging.Beat{})
-		},
-		"is updated after it was told to be STOPPING": func(s scene) {
-			s.changes("i1", running, stopping)
-			s.hear(messaging.InstanceUpdated{Was: "i1", Instance: "i1"})
-		},
-		"is told to be updated, which a successor would not know": func(s scene) {
-			s.hear(messaging.InstanceUpdated{Was: "i1", Instance: "i1", URIs: []string{"a.example"}})
-		},
-		"has i1 as STARTING, which was told to be RUNNING": func(s scene) { // and n1 is i1
-			s.changes("i1", starting, running)
-			s.rename("i1", "n1")
-			s.hear(messaging.Beat{Instances: []messaging.BeatInstance{{Instance: "n1", State: starting}}})
 		},
 		"which was told to be STOPPING": func(s scene) {
 			s.changes("i1", running, stopping)
@@ -149,6 +138,34 @@ func TestWhatMustNeverBeToldIsComplainedOf(t *testing.T) {
 			s.exits(7, 0, "app instance exited")
 		},
 		`ended with -1 "unknown"`: func(s scene) { s.exits(7, -1, "unknown") },
+	} {
+		s := newScene(t)
+		if wrong(s); !strings.Contains(s.broken, want) {
+			t.Errorf("it says %q, want %q", s.broken, want)
+		}
+	}
+}
+
+func TestWhatMustNotBeToldOfWhatChangesIsComplainedOf(t *testing.T) {
+	for want, wrong := range map[string]func(s scene){
+		"is updated after it was told to be STOPPING": func(s scene) {
+			s.changes("i1", running, stopping)
+			s.hear(messaging.InstanceUpdated{Was: "i1", Instance: "i1"})
+		},
+		"is told to be updated, which a successor would not know": func(s scene) {
+			s.hear(messaging.InstanceUpdated{Was: "i1", Instance: "i1", URIs: []string{"a.example"}})
+		},
+		"changes from EVACUATING to RUNNING":             func(s scene) { s.changes("i1", evacuating, running) },
+		"is told to be leaving, which a successor would": func(s scene) { s.changes("i1", running, evacuating) },
+		"told to be leaving after it was told to be STOP": func(s scene) {
+			s.changes("i1", running, stopping)
+			s.hear(messaging.InstanceExited{Instance: "i1", Reason: messaging.Evacuation})
+		},
+		"has i1 as STARTING, which was told to be RUNNING": func(s scene) { // and n1 is i1
+			s.changes("i1", starting, running)
+			s.rename("i1", "n1")
+			s.hear(messaging.Beat{Instances: []messaging.BeatInstance{{Instance: "n1", State: starting}}})
+		},
 	} {
 		s := newScene(t)
 		if wrong(s); !strings.Contains(s.broken, want) {

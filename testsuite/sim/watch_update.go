@@ -40,8 +40,11 @@ func (o *watch) delivered(m messaging.UpdateInstances) {
 func (o *watch) updated(e messaging.InstanceUpdated) {
 	key := o.key(e.Instance)
 	o.names[e.Instance] = key
-	if s := o.of(key); rank[s.state] > rank[messaging.Running] {
+	if s := o.of(key); rank[s.state] > rank[messaging.Evacuating] {
 		o.w.violate("%s is updated after it was told to be %s", key, s.state)
+	}
+	if _, there := o.w.store.Get(key); !there { // the word of it was slower than its end
+		return
 	}
 	r := o.w.store.disk[key]
 	holds := r.Start.Version == e.Version && slices.Equal(r.URIs, e.URIs)
@@ -61,7 +64,7 @@ func (o *watch) registered(r messaging.Route) {
 	record, _ := o.w.store.Get(instance)
 	other := o.routes[r.Port]
 	switch s := o.of(instance); {
-	case rank[s.state] > rank[messaging.Running]:
+	case rank[s.state] > rank[messaging.Evacuating]:
 		o.w.violate("a route to %s is told, which was told to be %s", instance, s.state)
 	case record.Placement.Port != r.Port:
 		o.w.violate("a route to %s is told at port %d, which has port %d", instance, r.Port, record.Placement.Port)
@@ -127,9 +130,18 @@ func (o *watch) updatesMissed(t kit.Turn) {
 }
 
 // updatesDied keeps of what was promised what was told to hold, if a disk took it.
+// Of one more that was under way nobody knows.
 func (o *watch) updatesDied() {
-	if o.w.store.everRefused {
-		clear(o.lasting)
-	}
+	maps.DeleteFunc(o.lasting, func(instance string, uris []string) bool {
+		return o.w.store.everRefused || !slices.Equal(uris, o.wants[instance])
+	})
 	o.wants = maps.Clone(o.lasting)
+}
+
+// evacuated: who is told to be leaving is that for a successor too.
+func (o *watch) evacuated(instance string) {
+	_, there := o.w.store.Get(instance)
+	if r := o.w.store.disk[instance]; there && r.EvacuateBy.IsZero() && !o.w.store.everRefused {
+		o.w.violate("%s is told to be leaving, which a successor would not know", instance)
+	}
 }

@@ -86,7 +86,7 @@ func (n *wire) carry(e messaging.Event) {
 			case messaging.Beat:
 				n.w.controller.hear(e)
 			case messaging.InstanceExited:
-				if n.w.tree != nil && n.w.lives == agent {
+				if n.w.tree != nil && n.w.lives == agent && e.Reason == messaging.Crash {
 					n.w.tree.ExitTold(e.Instance)
 				}
 			default: // is never carried

@@ -180,6 +180,10 @@ func (w *world) step() {
 	if w.kernel.Broken() {
 		w.violate("%s", w.kernel.Violations()[0])
 	}
+	if w.tree != nil && w.evacuated() {
+		w.note("the agent has evacuated")
+		w.shutDown()
+	}
 	if w.tree != nil && w.failed() {
 		w.note("the agent gives up")
 		w.end()

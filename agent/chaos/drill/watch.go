@@ -84,6 +84,9 @@ func (k *keeper) write(event messaging.Event) (crashed string) {
 				l.GaveUp = append(l.GaveUp, GivenUp{now, e.NodeID, e.Actor, e.Reason})
 			}
 		case messaging.InstanceExited:
+			if e.Reason != messaging.Crash {
+				return
+			}
 			l.Exits[e.Instance]++
 			crashed = k.targetOf(e.Application, e.Index)
 		case messaging.InstanceChanged:
@@ -93,7 +96,7 @@ func (k *keeper) write(event messaging.Event) (crashed string) {
 			k.learn(e.Instance, place{e.Application, e.Index}, "")
 			l.Changes = append(l.Changes, Change{
 				At: now, Target: k.targetOf(e.Application, e.Index), Instance: e.Instance, To: string(e.To),
-				Ran: e.From == messaging.Running, Words: e.Description,
+				Ran: e.From == messaging.Running || e.From == messaging.Evacuating, Words: e.Description,
 			})
 		default: // of no concern
 		}

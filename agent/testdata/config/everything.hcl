@@ -9,6 +9,7 @@ node {
   on_reboot        = "report"
   on_usr2          = "detach"
   shutdown_timeout = "1m30s"
+  evacuate_within  = "15m"
   init             = "/opt/deacon-init"
 }
 nats {

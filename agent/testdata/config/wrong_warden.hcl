@@ -1,5 +1,5 @@
 node {
-  on_usr2 = "evacuate" # wrong
+  on_usr2 = "evacuat" # wrong
 }
 network {
   allowed = ["10.0.0.1/8"] # wrong

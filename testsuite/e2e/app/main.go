@@ -3,14 +3,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -18,12 +21,38 @@ func main() {
 	fmt.Println("app: instance", os.Getenv("CF_INSTANCE_INDEX"), "listens on", os.Getenv("PORT"))
 	for path, act := range map[string]func(*http.Request) string{
 		"/": hello, "/env": environment, "/dial": dial, "/read": read, "/list": list, "/write": write,
-		"/hog": hog, "/forks": forks, "/exit": exit, "/run": run, "/say": say,
+		"/hog": hog, "/forks": forks, "/exit": exit, "/run": run, "/say": say, "/wait": wait,
 	} {
 		http.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, act(r)) })
 	}
-	fmt.Fprintln(os.Stderr, http.ListenAndServe(":"+os.Getenv("PORT"), nil))
+	server := &http.Server{Addr: ":" + os.Getenv("PORT")}
+	if os.Getenv("FINISHES") != "" {
+		go finish(server)
+	}
+	fmt.Fprintln(os.Stderr, server.ListenAndServe())
+	if os.Getenv("FINISHES") != "" {
+		select {} // finish ends it
+	}
 	os.Exit(1)
+}
+
+// finish answers what is asked already before it ends, as a good application does.
+func finish(server *http.Server) {
+	ordered := make(chan os.Signal, 1)
+	signal.Notify(ordered, syscall.SIGTERM)
+	<-ordered
+	server.Shutdown(context.Background())
+	os.Exit(0)
+}
+
+// wait answers after a while.
+func wait(r *http.Request) string {
+	d, err := time.ParseDuration(r.FormValue("for"))
+	if err != nil {
+		return "failed: " + err.Error()
+	}
+	time.Sleep(d)
+	return "waited"
 }
 
 func hello(*http.Request) string       { return "hello from " + os.Getenv("CF_INSTANCE_INDEX") + "\n" }

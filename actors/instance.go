@@ -26,12 +26,13 @@ type (
 	vanished struct{}
 	// stop is the controller's order.
 	stop struct{}
-	// describe asks for one InstanceFound.
+	// describe asks for one InstanceFound, status for one InstanceDescribed.
 	describe struct{ find messaging.FindInstances }
+	status   struct{ replyTo string }
 	measured struct {
-		found messaging.InstanceFound
-		usage isolation.Usage
-		err   error
+		answer func(*messaging.InstanceStats) messaging.Event
+		usage  isolation.Usage
+		err    error
 	}
 	// nudge repeats what the instance waits for: requests are safe to repeat,
 	// and whoever was to answer may have been restarted meanwhile.
@@ -56,6 +57,7 @@ func (told) instance()          {}
 func (vanished) instance()      {}
 func (stop) instance()          {}
 func (describe) instance()      {}
+func (status) instance()        {}
 func (measured) instance()      {}
 func (nudge) instance()         {}
 func (announce) instance()      {}
@@ -157,6 +159,8 @@ func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) e
 		i.input(c, inStop, ending{})
 	case describe:
 		i.describe(c, m.find)
+	case status:
+		i.status(c, m.replyTo)
 	case measured:
 		i.report(c, m)
 	case nudge:

@@ -151,16 +151,36 @@ func (i *instance) describe(c *kit.Context[instanceMessage], find messaging.Find
 		i.tell(found)
 		return
 	}
+	i.measure(c, func(stats *messaging.InstanceStats) messaging.Event {
+		found.Stats = stats
+		return found
+	})
+}
+
+// status tells what is used, or that nothing is known of it yet.
+func (i *instance) status(c *kit.Context[instanceMessage], replyTo string) {
+	i.measure(c, func(stats *messaging.InstanceStats) messaging.Event {
+		if stats == nil {
+			stats = i.allowed(c.Now())
+		}
+		return messaging.InstanceDescribed{ReplyTo: replyTo, Stats: *stats}
+	})
+}
+
+// measure answers with what the kernel has counted, or with nil.
+func (i *instance) measure(
+	c *kit.Context[instanceMessage], answer func(*messaging.InstanceStats) messaging.Event,
+) {
 	container := i.record.Placement.Container
 	kit.Pipe(c, "usage", func(ctx context.Context) (isolation.Usage, error) { return i.w.Kernel.Usage(ctx, container) },
-		func(u isolation.Usage, err error) instanceMessage { return measured{found, u, err} })
+		func(u isolation.Usage, err error) instanceMessage { return measured{answer, u, err} })
 }
 
 // report answers with what was measured; where that failed, without it.
 func (i *instance) report(c *kit.Context[instanceMessage], m measured) {
 	if m.err != nil {
 		c.Log().Warn("usage can't be measured", "instance", i.id, "error", m.err)
-		i.tell(m.found)
+		i.tell(m.answer(nil))
 		return
 	}
 	if i.sample.at.IsZero() {
@@ -169,11 +189,17 @@ func (i *instance) report(c *kit.Context[instanceMessage], m measured) {
 	now := c.Now()
 	var cpu float64
 	cpu, i.sample = i.sample.share(now, m.usage.CPU)
+	stats := i.allowed(now)
+	stats.CPU, stats.MemBytes, stats.DiskBytes = cpu, m.usage.MemoryBytes, m.usage.DiskBytes
+	i.tell(m.answer(stats))
+}
+
+// allowed is all but what is used.
+func (i *instance) allowed(now time.Time) *messaging.InstanceStats {
 	s := i.record.Start
-	m.found.Stats = &messaging.InstanceStats{
+	return &messaging.InstanceStats{
 		Name: s.Name, URIs: i.record.URIs, Host: i.w.Node.Address, Port: i.record.Placement.Port,
 		Uptime: now.Sub(i.record.Since), MemQuota: s.Limits.MemoryMiB << 20, DiskQuota: s.Limits.DiskMiB << 20,
-		FilesQuota: s.Limits.Files, MeasuredAt: now, CPU: cpu, MemBytes: m.usage.MemoryBytes, DiskBytes: m.usage.DiskBytes,
+		FilesQuota: s.Limits.Files, MeasuredAt: now,
 	}
-	i.tell(m.found)
 }

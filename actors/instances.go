@@ -213,6 +213,12 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 		}
 	case messaging.EvacuateNode:
 		s.evacuate(c, m)
+	case messaging.DescribeInstances:
+		for _, r := range s.w.Store.All() {
+			if ref, held := s.held[r.Instance]; held && (r.State == messaging.Starting || r.State == messaging.Running) {
+				ref.Tell(status{m.ReplyTo})
+			}
+		}
 	case messaging.DescribeNodes:
 		s.describeNode(c, m.ReplyTo)
 	case messaging.RouterStarted:

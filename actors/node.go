@@ -69,6 +69,8 @@ type node struct {
 	parts parts
 	done  func()
 	left  bool // goodbye was said
+	// registrar has routes told again, in intervals that routers may shorten.
+	registrar kit.Ref[pulseMessage]
 }
 
 func (w *world) nodeKind() kit.Kind[nodeMessage] {
@@ -84,6 +86,7 @@ func (n *node) Up(c *kit.Context[nodeMessage]) error {
 		self := c.Self()
 		w.tell = func(e messaging.Event) { self.Tell(event{e}) }
 		w.Sink(messaging.NodeStarted{Node: w.Node})
+		w.Sink(messaging.RoutersGreeted{})
 	} else if w.Live != nil { // who was connected, and what they asked, went with the parts
 		w.Sink(messaging.AsksForgotten{})
 	}
@@ -99,12 +102,12 @@ func (n *node) Up(c *kit.Context[nodeMessage]) error {
 	instances := n.parts.instances
 	kit.Spawn(c, "janitor", w.janitorKind(n.parts), partGaveUp)
 	s := w.Settings
-	pulse := func(name string, every time.Duration, m instancesMessage) {
-		kit.Spawn(c, name, w.pulseKind(name, every, func() { instances.Tell(m) }), partGaveUp)
+	pulse := func(name string, every time.Duration, m instancesMessage) kit.Ref[pulseMessage] {
+		return kit.Spawn(c, name, w.pulseKind(name, every, func() { instances.Tell(m) }), partGaveUp)
 	}
 	pulse("heartbeat", s.Heartbeat, beatDue{})
 	pulse("advertiser", s.Advertise, offerDue{})
-	pulse("registrar", s.RouterRegister, routesDue{})
+	n.registrar = pulse("registrar", s.RouterRegister, routesDue{})
 	return nil
 }
 
@@ -156,7 +159,12 @@ func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 
 // deliver hands a command to whom it concerns.
 func (n *node) deliver(command messaging.Command) {
-	switch command.(type) {
+	switch m := command.(type) {
+	case messaging.RouterStarted:
+		if m.Interval > 0 {
+			n.registrar.Tell(pulseEvery{min(m.Interval, n.w.Settings.RouterRegister)})
+		}
+		n.parts.instances.Tell(asked{command})
 	case messaging.ClientConnected, messaging.ClientGone, messaging.ClientCommand, messaging.AnswerSent:
 		if !n.parts.handles.IsZero() {
 			n.parts.handles.Tell(clientAsked{command})

@@ -6,12 +6,17 @@ import (
 	"github.com/deacon-agent/deacon/actors/kit"
 )
 
-// pulseMessage is what a pulse is told: that its time has come.
+// pulseMessage is what a pulse is told: that its time has come, or that it is to come
+// in other intervals.
 type pulseMessage interface{ pulse() }
 
-type pulseDue struct{}
+type (
+	pulseDue   struct{}
+	pulseEvery struct{ every time.Duration }
+)
 
-func (pulseDue) pulse() {}
+func (pulseDue) pulse()   {}
+func (pulseEvery) pulse() {}
 
 // pulse asks for one periodic fact: the heartbeat, the advertisement, the
 // routes. The first comes at once.
@@ -19,6 +24,7 @@ type pulse struct {
 	kit.Base[pulseMessage]
 	every time.Duration
 	beat  func()
+	next  func() // cancels it
 }
 
 func (w *world) pulseKind(name string, every time.Duration, beat func()) kit.Kind[pulseMessage] {
@@ -32,8 +38,19 @@ func (p *pulse) Up(c *kit.Context[pulseMessage]) error {
 	return nil
 }
 
-func (p *pulse) Receive(c *kit.Context[pulseMessage], _ pulseMessage) error {
-	p.beat()
-	c.After(p.every, pulseDue{})
+func (p *pulse) Receive(c *kit.Context[pulseMessage], m pulseMessage) error {
+	switch m := m.(type) {
+	case pulseDue:
+		p.beat()
+	case pulseEvery:
+		if p.every == m.every {
+			return nil
+		}
+		p.every = m.every
+		if p.next != nil {
+			p.next()
+		}
+	}
+	p.next = c.After(p.every, pulseDue{})
 	return nil
 }

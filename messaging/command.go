@@ -121,8 +121,11 @@ type Filter struct {
 	States      []string // upper case
 }
 
-// RouterStarted says that a router has come up and wants every route (router.start).
-type RouterStarted struct{}
+// RouterStarted says that a router has come up, or was greeted, and wants every
+// route (router.start, the answer to router.greet).
+type RouterStarted struct {
+	Interval time.Duration // at which it wants them again at the latest; 0: it doesn't say
+}
 
 // HealthManagerStarted says that the health manager wants a heartbeat now (healthmanager.start).
 type HealthManagerStarted struct{}
@@ -139,6 +142,10 @@ type DiscoverNodes struct {
 	DiskMiB     int64
 	ReplyTo     string
 }
+
+// DescribeInstances asks for what every instance that starts or runs is allowed and
+// uses (droplet.status); one InstanceDescribed answers each.
+type DescribeInstances struct{ ReplyTo string }
 
 // DescribeNodes asks what the node has promised and what is used of it
 // (dea.status); one NodeDescribed answers.
@@ -172,6 +179,7 @@ func (RouterStarted) command()        {}
 func (HealthManagerStarted) command() {}
 func (LocateNodes) command()          {}
 func (DiscoverNodes) command()        {}
+func (DescribeInstances) command()    {}
 func (DescribeNodes) command()        {}
 func (EvacuateNode) command()         {}
 func (ListInstances) command()        {}

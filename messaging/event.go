@@ -28,6 +28,9 @@ const (
 // NodeStarted greets (dea.start).
 type NodeStarted struct{ Node Node }
 
+// RoutersGreeted has routers that are there answer with a RouterStarted (router.greet).
+type RoutersGreeted struct{}
+
 // NodeStopped says goodbye for good (dea.shutdown); a detaching node says nothing.
 type NodeStopped struct {
 	Node             Node
@@ -136,6 +139,12 @@ type InstanceFound struct {
 	Stats       *InstanceStats
 }
 
+// InstanceDescribed answers DescribeInstances, one per instance.
+type InstanceDescribed struct {
+	ReplyTo string
+	Stats   InstanceStats
+}
+
 // InstanceStats is what an instance is allowed and what it uses.
 type InstanceStats struct {
 	Name       string
@@ -230,6 +239,7 @@ type ActorGaveUp struct {
 }
 
 func (NodeStarted) event()       {}
+func (RoutersGreeted) event()    {}
 func (NodeStopped) event()       {}
 func (Advertised) event()        {}
 func (NodeEvacuating) event()    {}
@@ -240,6 +250,7 @@ func (InstanceExited) event()    {}
 func (RouteRegistered) event()   {}
 func (RouteUnregistered) event() {}
 func (InstanceFound) event()     {}
+func (InstanceDescribed) event() {}
 func (InstancesListed) event()   {}
 func (LogsTailed) event()        {}
 func (LogLine) event()           {}

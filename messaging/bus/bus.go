@@ -30,6 +30,7 @@ type Bus struct {
 	outbox     *outbox
 	link       *link
 	conn       *nats.Conn
+	routers    string        // where routers answer that were greeted
 	gone       chan struct{} // closed when the connection is
 	payloadMax atomic.Int64  // what the server takes
 
@@ -95,7 +96,7 @@ func (b *Bus) connect(ctx context.Context, options []nats.Option) error {
 	if err != nil {
 		return err
 	}
-	b.conn = conn
+	b.conn, b.routers = conn, conn.NewInbox()
 	if conn.Status() == nats.CONNECTED {
 		<-first // else stillDown tells why not
 	}
@@ -224,10 +225,14 @@ func (b *Bus) Publish(event messaging.Event) {
 		}
 	}
 	p := &parcel{rule: ruleFor(event), subject: subject, body: body}
-	if e, ok := event.(messaging.InstanceExited); ok {
+	switch e := event.(type) {
+	case messaging.InstanceExited:
 		if e.Reason == messaging.Crash { // nobody waits to hear that others were told
 			p.exited = e.Instance
 		}
+	case messaging.RoutersGreeted:
+		p.reply = b.routers
+	default: // is not answered
 	}
 	if !b.outbox.put(p) {
 		b.complain("events were lost, too many wait for the connection", subject, "")

@@ -47,8 +47,8 @@ func (b *Bus) subscribe() error {
 	}
 	subjects := []string{
 		dea.StartSubject(b.config.NodeID), dea.SubjectStop, dea.SubjectUpdate, dea.SubjectFind,
-		dea.SubjectLocate, dea.SubjectDiscover, dea.SubjectStatus,
-		dea.SubjectRouterStart, dea.SubjectHealthManagerStart,
+		dea.SubjectLocate, dea.SubjectDiscover, dea.SubjectStatus, dea.SubjectDropletStatus,
+		dea.SubjectRouterStart, dea.SubjectHealthManagerStart, b.routers,
 	}
 	for _, subject := range subjects {
 		sub, err := b.conn.ChanSubscribe(subject, in.messages)
@@ -121,7 +121,11 @@ func (b *Bus) hear(in *inbound, take func(messaging.Command)) {
 	for {
 		select {
 		case m := <-in.messages:
-			if cmd, err := understand(m.Subject, m.Reply, m.Data); err != nil {
+			subject := m.Subject
+			if subject == b.routers { // a router that was greeted says what one says that has come up
+				subject = dea.SubjectRouterStart
+			}
+			if cmd, err := understand(subject, m.Reply, m.Data); err != nil {
 				b.malformed(err)
 			} else {
 				b.hand(cmd, take)
@@ -152,6 +156,9 @@ func understand(subject, reply string, body []byte) (messaging.Command, error) {
 	}
 	switch c := cmd.(type) {
 	case messaging.DiscoverNodes:
+		c.ReplyTo = reply
+		cmd = c
+	case messaging.DescribeInstances:
 		c.ReplyTo = reply
 		cmd = c
 	case messaging.DescribeNodes:

@@ -23,6 +23,7 @@ const (
 type parcel struct {
 	rule
 	subject string
+	reply   string // where it is answered; empty: nobody is asked
 	body    []byte
 	exited  string // the instance whose droplet.exited it is; empty: another message
 	void    bool   // replaced or thrown out; the queue skips it
@@ -42,6 +43,8 @@ func ruleFor(event messaging.Event) rule {
 		return rule{key: "beat", keep: 1}
 	case messaging.Advertised:
 		return rule{key: "advertise", keep: 1}
+	case messaging.RoutersGreeted:
+		return rule{key: "greet", keep: 1, last: true}
 	case messaging.NodeStarted, messaging.NodeStopped:
 		return rule{key: "greeting", keep: 1, last: true}
 	case messaging.InstanceExited:

@@ -64,7 +64,7 @@ func (b *Bus) tellExits(batch []*parcel) {
 
 func (b *Bus) publishAll(batch []*parcel) error {
 	for _, p := range batch {
-		if err := b.publish(p.subject, p.body); err != nil {
+		if err := b.publish(p.subject, p.reply, p.body); err != nil {
 			return err
 		}
 	}
@@ -73,8 +73,8 @@ func (b *Bus) publishAll(batch []*parcel) error {
 
 // publish hands one message to nats.go. One that no server would take is
 // reported and left out, for no second try would help it.
-func (b *Bus) publish(subject string, body []byte) error {
-	err := b.conn.Publish(subject, body)
+func (b *Bus) publish(subject, reply string, body []byte) error {
+	err := b.conn.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Data: body})
 	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) {
 		b.complain("a message was left out", subject, fmt.Sprintf("%v (it has %d bytes)", err, len(body)))
 		return nil
@@ -149,7 +149,7 @@ func (b *Bus) publishLines(lines []messaging.LogLine) error {
 		if err != nil {
 			return &unsayableError{err}
 		}
-		if err := b.publish(subject, body); err != nil {
+		if err := b.publish(subject, "", body); err != nil {
 			return err
 		}
 	}

@@ -42,8 +42,10 @@ func encodeCommand(cmd messaging.Command, nodeID string) (subject string, messag
 			need("application", c.Application)
 	case messaging.DescribeNodes:
 		return SubjectStatus, struct{}{}, nil
+	case messaging.DescribeInstances:
+		return SubjectDropletStatus, struct{}{}, nil
 	case messaging.RouterStarted:
-		return SubjectRouterStart, struct{}{}, nil
+		return SubjectRouterStart, routerMessage{wholeSeconds(c.Interval)}, nil
 	case messaging.HealthManagerStarted:
 		return SubjectHealthManagerStart, struct{}{}, nil
 	case messaging.EvacuateNode:

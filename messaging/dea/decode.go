@@ -26,6 +26,7 @@ var decoders = map[string]func(body []byte) (messaging.Command, error){
 	SubjectLocate:             decodeLocate,
 	SubjectDiscover:           decodeDiscover,
 	SubjectStatus:             decodeStatus,
+	SubjectDropletStatus:      decodeDropletStatus,
 	SubjectRouterStart:        decodeRouterStart,
 	SubjectHealthManagerStart: decodeHealthManagerStart,
 	SubjectPS:                 decodePS,
@@ -248,16 +249,19 @@ func decodeStatus(body []byte) (messaging.Command, error) {
 	return messaging.DescribeNodes{}, openOrEmpty(body).in.wrong
 }
 
-// decodeRouterStart looks at fields that nothing is made of: a router that
-// garbles its greeting would garble the answers too. Its interval is ignored,
-// as it has been since October 2014.
+func decodeDropletStatus(body []byte) (messaging.Command, error) {
+	return messaging.DescribeInstances{}, openOrEmpty(body).in.wrong
+}
+
+// decodeRouterStart looks at fields that nothing is made of too: a router that
+// garbles its greeting would garble the answers as well.
 func decodeRouterStart(body []byte) (messaging.Command, error) {
 	m := openOrEmpty(body)
 	m.text("id")
 	m.texts("hosts")
-	m.integer("minimumRegisterIntervalInSeconds", anySeconds, 0)
+	seconds := m.integer("minimumRegisterIntervalInSeconds", anySeconds, 0)
 	m.integer("pruneThresholdInSeconds", anySeconds, 0)
-	return messaging.RouterStarted{}, m.in.wrong
+	return messaging.RouterStarted{Interval: time.Duration(seconds) * time.Second}, m.in.wrong
 }
 
 func decodeHealthManagerStart(body []byte) (messaging.Command, error) {

@@ -9,7 +9,7 @@
 // The era is G2b with what G2c added (docs/adr/0009-wire-era.md).
 //
 //	in    dea.<id>.start  dea.stop  dea.update  dea.find.droplet  dea.locate  dea.discover
-//	      dea.status  router.start  healthmanager.start
+//	      dea.status  droplet.status  router.start  healthmanager.start
 //	out   dea.start  dea.advertise  dea.heartbeat  dea.shutdown  droplet.exited
 //	      router.register  router.unregister, and one reply an instance found
 //

@@ -29,6 +29,8 @@ func encode(event messaging.Event) (subject string, message any, err error) {
 	switch e := event.(type) {
 	case messaging.NodeStarted:
 		return SubjectStarted, hello(e.Node), need("node id", e.Node.ID)
+	case messaging.RoutersGreeted:
+		return SubjectGreet, struct{}{}, nil
 	case messaging.NodeStopped:
 		return SubjectShutdown, goodbyeMessage{hello(e.Node), counts(e.ApplicationCount)}, need("node id", e.Node.ID)
 	case messaging.Advertised:
@@ -46,6 +48,8 @@ func encode(event messaging.Event) (subject string, message any, err error) {
 	case messaging.NodeDescribed:
 		return e.ReplyTo, statusMessage{hello(e.Node), e.Capacity, e.Promised, e.Used, nil},
 			cmp.Or(need("node id", e.Node.ID), checkReply(e.ReplyTo))
+	case messaging.InstanceDescribed:
+		return e.ReplyTo, stats(e.Stats), checkReply(e.ReplyTo)
 	case messaging.InstanceFound:
 		return e.ReplyTo, found(e), checkReply(e.ReplyTo)
 	default:
@@ -174,20 +178,24 @@ func found(e messaging.InstanceFound) foundMessage {
 		Staged:         "/" + e.Instance,
 		FileURI:        e.FileURI,
 	}
-	if s := e.Stats; s != nil {
-		m.Stats = &statsMessage{
-			Name:      s.Name,
-			URIs:      present(s.URIs),
-			Host:      s.Host,
-			Port:      s.Port,
-			Uptime:    wholeSeconds(s.Uptime),
-			MemQuota:  s.MemQuota,
-			DiskQuota: s.DiskQuota,
-			FDsQuota:  s.FilesQuota,
-			Usage: usageMessage{
-				Time: s.MeasuredAt.Format(usageTime), CPU: s.CPU, Mem: s.MemBytes, Disk: s.DiskBytes,
-			},
-		}
+	if e.Stats != nil {
+		m.Stats = new(stats(*e.Stats))
 	}
 	return m
+}
+
+func stats(s messaging.InstanceStats) statsMessage {
+	return statsMessage{
+		Name:      s.Name,
+		URIs:      present(s.URIs),
+		Host:      s.Host,
+		Port:      s.Port,
+		Uptime:    wholeSeconds(s.Uptime),
+		MemQuota:  s.MemQuota,
+		DiskQuota: s.DiskQuota,
+		FDsQuota:  s.FilesQuota,
+		Usage: usageMessage{
+			Time: s.MeasuredAt.Format(usageTime), CPU: s.CPU, Mem: s.MemBytes, Disk: s.DiskBytes,
+		},
+	}
 }

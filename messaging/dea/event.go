@@ -34,6 +34,7 @@ type eventDecoder func(body []byte) (messaging.Event, error)
 
 var eventDecoders = map[string]eventDecoder{
 	SubjectStarted:    decodeStarted,
+	SubjectGreet:      decodeGreet,
 	SubjectShutdown:   decodeShutdown,
 	SubjectAdvertise:  decodeAdvertise,
 	SubjectHeartbeat:  decodeBeat,
@@ -49,8 +50,10 @@ var replyDecoders = map[string]eventDecoder{
 	SubjectDiscover: decodeDiscovered,
 	SubjectStatus:   decodeDescribed,
 	SubjectFind:     decodeFound,
-	SubjectPS:       decodeListed,
-	SubjectLogsTail: decodeTailed,
+
+	SubjectDropletStatus: decodeDropletDescribed,
+	SubjectPS:            decodeListed,
+	SubjectLogsTail:      decodeTailed,
 }
 
 func decodeWith(decode eventDecoder, ok bool, subject string, body []byte) (messaging.Event, error) {
@@ -199,6 +202,20 @@ func decodeFound(body []byte) (messaging.Event, error) {
 	}
 	return e, cmp.Or(err, missing("instance", m.Instance))
 }
+
+func decodeDropletDescribed(body []byte) (messaging.Event, error) {
+	m, err := read[statsMessage](body)
+	if err != nil {
+		return nil, err
+	}
+	stats, err := m.stats()
+	if err != nil {
+		return nil, err
+	}
+	return messaging.InstanceDescribed{Stats: *stats}, missing("name", m.Name)
+}
+
+func decodeGreet([]byte) (messaging.Event, error) { return messaging.RoutersGreeted{}, nil }
 
 // uptimeMax keeps a duration from overflowing; no machine is up for 100 years.
 const uptimeMax = 100 * 365 * 24 * 60 * 60

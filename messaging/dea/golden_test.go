@@ -100,6 +100,9 @@ func withReplyTo(event messaging.Event, subject string) messaging.Event {
 	case messaging.NodeEvacuating:
 		e.ReplyTo = subject
 		return e
+	case messaging.InstanceDescribed:
+		e.ReplyTo = subject
+		return e
 	case messaging.InstanceFound:
 		e.ReplyTo = subject
 		return e

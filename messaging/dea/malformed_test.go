@@ -44,7 +44,7 @@ func refused(t *testing.T, subject, body, want string) {
 func TestWhatIsNoMessageAtAllIsRefusedOnEverySubject(t *testing.T) {
 	for _, subject := range []string{
 		"dea.node.start", "dea.stop", "dea.update", "dea.find.droplet", "router.start", "healthmanager.start",
-		"dea.locate", "dea.discover", "dea.status", "deacon.v1.ps", "deacon.v1.logs-tail",
+		"dea.locate", "dea.discover", "dea.status", "droplet.status", "deacon.v1.ps", "deacon.v1.logs-tail",
 		"deacon.v1.node.evacuate",
 	} {
 		for body, want := range whole {
@@ -288,7 +288,7 @@ func TestAReasonQuotesNoSecret(t *testing.T) {
 
 func TestGreetingsMayBeEmpty(t *testing.T) {
 	for _, subject := range []string{
-		"dea.locate", "dea.status", "router.start", "healthmanager.start", "deacon.v1.ps", "deacon.v1.n.evacuate",
+		"dea.locate", "dea.status", "droplet.status", "router.start", "healthmanager.start", "deacon.v1.ps", "deacon.v1.n.evacuate",
 	} {
 		for _, body := range []string{"", "{}", ` { "id" : "x", "other" : [1] } `} {
 			if _, err := Decode(subject, []byte(body)); err != nil {

@@ -188,6 +188,10 @@ type discoverMessage struct {
 	Limits  roomMessage `json:"limits"`
 }
 
+type routerMessage struct {
+	Interval int64 `json:"minimumRegisterIntervalInSeconds,omitempty"`
+}
+
 type roomMessage struct {
 	Mem  int64 `json:"mem"`
 	Disk int64 `json:"disk"`

@@ -131,6 +131,8 @@ var sampleCommands = []sampleCommand{
 	{"command_locate.json", messaging.LocateNodes{}},
 	{"command_discover.json", messaging.DiscoverNodes{Application: application, MemoryMiB: 256, DiskMiB: 1024}},
 	{"command_status.json", messaging.DescribeNodes{}},
+	{"command_droplet_status.json", messaging.DescribeInstances{}},
+	{"command_router_start_interval.json", messaging.RouterStarted{Interval: 20 * time.Second}},
 	{"command_router_start.json", messaging.RouterStarted{}},
 	{"command_healthmanager_start.json", messaging.HealthManagerStarted{}},
 	{"command_evacuate.json", messaging.EvacuateNode{Within: 90 * time.Second}},
@@ -150,6 +152,7 @@ type sampleEvent struct {
 
 var sampleEvents = []sampleEvent{
 	{"start_hello.json", "dea.start", "", messaging.NodeStarted{Node: exampleNode}},
+	{"greet.json", "router.greet", "", messaging.RoutersGreeted{}},
 	{"shutdown.json", "dea.shutdown", "",
 		messaging.NodeStopped{Node: exampleNode, ApplicationCount: map[string]int{application: 2}}},
 	{"shutdown_idle.json", "dea.shutdown", "", messaging.NodeStopped{Node: exampleNode}},
@@ -194,6 +197,13 @@ var sampleEvents = []sampleEvent{
 	}},
 	{"evacuating.json", inbox, "deacon.v1." + nodeID + ".evacuate", messaging.NodeEvacuating{
 		ReplyTo: inbox, NodeID: nodeID, Instances: 12, By: since,
+	}},
+	{"droplet_status.json", inbox, "droplet.status", messaging.InstanceDescribed{
+		ReplyTo: inbox, Stats: messaging.InstanceStats{
+			Name: "guestbook", URIs: []string{"guestbook.example.com"}, Host: address, Port: 20017,
+			Uptime: 93 * time.Second, MemQuota: 256 << 20, DiskQuota: 1 << 30, FilesQuota: 16384,
+			MeasuredAt: since.Truncate(time.Second), CPU: 0.125, MemBytes: 29880320, DiskBytes: 66392064,
+		},
 	}},
 	{"ps.json", inbox, "deacon.v1.ps", messaging.InstancesListed{
 		ReplyTo: inbox, NodeID: nodeID, Instances: []messaging.InstanceRow{exampleRow},

@@ -15,6 +15,7 @@ const (
 	SubjectLocate             = "dea.locate"
 	SubjectDiscover           = "dea.discover"
 	SubjectStatus             = "dea.status"
+	SubjectDropletStatus      = "droplet.status"
 	SubjectRouterStart        = "router.start"
 	SubjectHealthManagerStart = "healthmanager.start"
 	SubjectPS                 = "deacon.v1.ps"
@@ -24,6 +25,7 @@ const (
 // What a node tells on. LogsSubject makes the ones for lines.
 const (
 	SubjectStarted    = "dea.start"
+	SubjectGreet      = "router.greet"
 	SubjectAdvertise  = "dea.advertise"
 	SubjectHeartbeat  = "dea.heartbeat"
 	SubjectShutdown   = "dea.shutdown"

@@ -112,6 +112,14 @@ func TestTheNodeAnswersForItself(t *testing.T) {
 	if !is || clients != nil || used < 8 || reserved < used || status["max_memory"].(float64) < reserved {
 		t.Errorf("the status is %v", status)
 	}
+	described, err := s.ctl.Conn.Request("droplet.status", nil, soon)
+	var m struct {
+		Name  string
+		Usage struct{ Mem int64 }
+	}
+	if err != nil || json.Unmarshal(described.Data, &m) != nil || m.Name != "web" || m.Usage.Mem < 8<<20 {
+		t.Errorf("droplet.status is answered %v, %v", described, err)
+	}
 	ask("dea.discover", `{"droplet": "web", "limits": {"mem": 16, "disk": 16}}`)
 	tooMuch := []byte(`{"droplet": "web", "limits": {"mem": 999999999}}`)
 	if answer, err := s.ctl.Conn.Request("dea.discover", tooMuch, 400*time.Millisecond); err == nil {

@@ -54,7 +54,8 @@ var operations = []struct {
 		w.wire.send(messaging.LocateNodes{})
 		w.wire.send(messaging.DiscoverNodes{Application: f.Application, MemoryMiB: 64, DiskMiB: 64})
 		w.wire.send(messaging.DescribeNodes{})
-		w.wire.send(messaging.RouterStarted{})
+		w.wire.send(messaging.DescribeInstances{})
+		w.wire.send(messaging.RouterStarted{Interval: time.Duration(rng.IntN(40)) * time.Second})
 		w.wire.send(messaging.HealthManagerStarted{})
 		w.wire.send(messaging.TailLogs{Application: f.Application, Index: -1, Lines: 5})
 	}},

@@ -27,8 +27,8 @@ type fleet struct {
 // apart keeps the second node's addresses, ports and ids from the first's.
 const apart = `network {
   pool       = "10.253.0.0/16"
-  port_first = 40000
-  port_last  = 49999
+  port_first = 30000
+  port_last  = 32000
 }
 `
 

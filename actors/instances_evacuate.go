@@ -17,8 +17,8 @@ const evacuateEvery = 5 * time.Second
 // told to be leaving until somebody stops it because a replacement runs, or it is
 // time. Asked again, the first time counts.
 func (s *instances) evacuate(c *kit.Context[instancesMessage], m messaging.EvacuateNode) {
-	if s.none != nil {
-		c.Log().Warn("an evacuation is refused: the node is shutting down")
+	if s.none != nil { // it is left anyway
+		s.answerEvacuation(m.ReplyTo, 0, c.Now())
 		return
 	}
 	if s.by.IsZero() {
@@ -29,12 +29,14 @@ func (s *instances) evacuate(c *kit.Context[instancesMessage], m messaging.Evacu
 	for _, r := range noted {
 		s.w.Store.Change(r.Instance, func(r *Record) { r.EvacuateBy = s.by })
 	}
-	if m.ReplyTo != "" {
-		s.w.tell(messaging.NodeEvacuating{
-			ReplyTo: m.ReplyTo, NodeID: s.w.Node.ID, Instances: len(noted), By: s.by,
-		})
-	}
+	s.answerEvacuation(m.ReplyTo, len(noted), s.by)
 	s.keepEvacuation(c)
+}
+
+func (s *instances) answerEvacuation(replyTo string, instances int, by time.Time) {
+	if replyTo != "" {
+		s.w.tell(messaging.NodeEvacuating{ReplyTo: replyTo, NodeID: s.w.Node.ID, Instances: instances, By: by})
+	}
 }
 
 // keepEvacuation waits off the mailbox until it is on disk who is to leave.

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -166,6 +167,21 @@ func (c *Controller) Publish(subject string, body any) {
 
 // Match says whether a message is the one that is waited for.
 type Match func(Seen) bool
+
+// ErrNobody says that nobody listens where something was asked.
+var ErrNobody = errors.New("rig: nobody answers there")
+
+// Ask puts a question without any parts to whoever answers on a subject.
+func (c *Controller) Ask(subject string, limit time.Duration) ([]byte, error) {
+	answer, err := c.Conn.Request(subject, []byte("{}"), limit)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return nil, ErrNobody
+	}
+	if err != nil {
+		return nil, fmt.Errorf("rig: ask %s: %w", subject, err)
+	}
+	return answer.Data, nil
+}
 
 // Expect waits for a message on subject that all matches accept. Messages are
 // kept: one that came before it was asked for is found too, once.

@@ -36,6 +36,8 @@ var (
 
 var acts = []act{
 	{what: "dea-start", roles: agentMaking, run: startApplication},
+	{what: "dea-update", roles: agentWithin, set: startApplication, run: updateApplication},
+	{what: "dea-evacuate", roles: agentWithin, set: startApplication, run: evacuateNode},
 	{what: "dea-stop", roles: agentWithin, set: startApplication, run: stopApplication},
 	{what: "warden-create", roles: agentMaking, run: createContainer},
 	{what: "warden-spawn", roles: agentWithin, set: createContainer, run: spawnJob},

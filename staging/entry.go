@@ -17,9 +17,9 @@ const (
 	targetMax = 4095
 )
 
-// entryName turns an entry's name into a clean path below the droplet; the
-// droplet itself is ".".
-func entryName(raw string) (string, error) {
+// EntryName turns the name of an archive's entry into a clean path below what is
+// unpacked; that itself is ".". The error is an *EntryError.
+func EntryName(raw string) (string, error) {
 	switch {
 	case raw == "":
 		return "", &EntryError{raw, "has no name"}

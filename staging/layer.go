@@ -88,7 +88,7 @@ func (l *layer) add(header *tar.Header, content io.Reader) error {
 	if header.Typeflag == tar.TypeXGlobalHeader {
 		return l.count() // says nothing that we use
 	}
-	name, err := entryName(header.Name)
+	name, err := EntryName(header.Name)
 	if err != nil {
 		return err
 	}
@@ -259,7 +259,7 @@ func (l *layer) addSymlink(name, target string) error {
 func (l *layer) addLink(name, rawTarget string) error {
 	outside := &EntryError{name, fmt.Sprintf("is a hard link to %q, which is no file of the archive before it",
 		shortened(rawTarget))}
-	target, err := entryName(rawTarget)
+	target, err := EntryName(rawTarget)
 	if err != nil || l.folders[path.Dir(target)] == nil {
 		return outside
 	}

@@ -27,7 +27,7 @@ const zstdWindowMax = 32 << 20
 // Decompressing runs beside writing, one buffer ahead. body is only read until
 // the archive is wrong.
 func unpack(body *bufio.Reader, l *layer) error {
-	plain, done, err := decompress(body)
+	plain, done, err := Decompress(body)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,9 @@ func unpack(body *bufio.Reader, l *layer) error {
 	return err
 }
 
-func decompress(body *bufio.Reader) (plain io.Reader, done func(), err error) {
+// Decompress reads what is gzip or zstd by its first bytes, and else takes it for
+// plain. done is to be called in the end, also after an error of plain.
+func Decompress(body *bufio.Reader) (plain io.Reader, done func(), err error) {
 	magic, err := body.Peek(len(zstdMagic))
 	if err != nil && err != io.EOF {
 		return nil, nil, err

@@ -18,7 +18,8 @@ var mayImport = map[string][]string{
 		"isolation/initproto", "isolation/record", "isolation/guard", "isolation/rootfs",
 	},
 	"agent": {
-		"agent/chaos", "agent/journal", "agent/legacy", "agent/settings", "actors/*", "messaging/*", "isolation/*", "staging",
+		"agent/chaos", "agent/journal", "agent/legacy", "agent/settings", "actors/*", "messaging/*", "isolation/*",
+		"staging/*",
 	},
 	"agent/chaos":             {"actors", "actors/kit", "isolation", "isolation/slot"},
 	"agent/chaos/drill":       {"agent/chaos", "agent/settings", "messaging", "messaging/bus", "messaging/dea"},
@@ -29,6 +30,7 @@ var mayImport = map[string][]string{
 	"messaging/warden":        {"messaging", "messaging/warden/protocol"},
 	"messaging/warden/client": {"messaging/warden", "messaging/warden/protocol"},
 	"isolation/box":           {"isolation/*"},
+	"staging/stack":           {"staging"},
 	"isolation":               {},
 }
 
@@ -102,6 +104,8 @@ var soleImporters = map[string][]string{
 	"github.com/vishvananda/netlink":    {"isolation/network", "agent", "agent/chaos", "testsuite/rig", "testsuite/bench"},
 	"github.com/elastic/go-seccomp-bpf": {"isolation/guard/filter"},
 	"github.com/klauspost/compress":     {"staging"},
+	// The whole-node tests make images of a stack, and serve them.
+	"github.com/google/go-containerregistry": {"staging/stack", "testsuite/stacks"},
 }
 
 // testImporters may, in their tests, import what their package may not.

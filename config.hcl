@@ -170,8 +170,10 @@ disk {
 
 # The root file systems that applications ask for by name; the first is for
 # those that name none. "host" is generated from the machine's own /usr and
-# nothing else of it; any other stack is a folder with a root file system:
+# nothing else of it; another is one that `deacon rootfs` made by that name
+# (docs/rootfs.md), or any folder with a root file system:
 #
+#   stack "bookworm" {}
 #   stack "cflinuxfs4" {
 #     path = "/var/lib/deacon-stacks/cflinuxfs4"
 #   }

@@ -123,6 +123,9 @@ func (a *agent) open(ctx context.Context) (err error) {
 	}
 	a.config = config
 	a.note(notes)
+	if err := a.holdStacks(); err != nil {
+		return err
+	}
 	if err := a.state.settle(config.Network.Pool, config.Node.UIDBase); err != nil {
 		return err
 	}

@@ -149,7 +149,9 @@ type Disk struct {
 // Stack is a root file system that applications can ask for by name.
 type Stack struct {
 	Name string
-	Path string // empty: generated from the machine, which only HostStack is
+	// Path is of its root file system. Empty: generated from the machine, which
+	// only HostStack is.
+	Path string
 }
 
 // HostStack is the stack that is generated from the machine's own /usr.

@@ -13,6 +13,7 @@ import (
 	"github.com/deacon-agent/deacon/agent/settings"
 	"github.com/deacon-agent/deacon/isolation/network"
 	"github.com/deacon-agent/deacon/isolation/slot"
+	"github.com/deacon-agent/deacon/staging/stack"
 )
 
 // What other programs of the wire put up with (wire/dea.md a.6, a.8, a.10).
@@ -74,7 +75,7 @@ func (f *configFile) read(r *settings.Reader) Config {
 		}
 	})
 	if len(f.Stacks) > 0 {
-		c.Stacks = readStacks(r, f.Stacks)
+		c.Stacks = readStacks(r, f.Stacks, c.Node.State)
 	}
 	readBlock(f.Warden, func(b *wardenBlock) { c.Warden = b.read(r, c.Stacks) })
 	readBlock(f.Chaos, func(b *chaosBlock) { b.read(r, &c.Chaos) })
@@ -267,7 +268,9 @@ func (b *networkBlock) read(r *settings.Reader, n *Network) {
 	b.checkPorts(r, *n)
 }
 
-func readStacks(r *settings.Reader, blocks []*stackBlock) []Stack {
+// readStacks reads the stacks of a node with a state folder: what has no path is
+// where deacon rootfs makes it.
+func readStacks(r *settings.Reader, blocks []*stackBlock, state string) []Stack {
 	var stacks []Stack
 	first := map[string]hcl.Range{}
 	for _, b := range blocks {
@@ -283,10 +286,12 @@ func readStacks(r *settings.Reader, blocks []*stackBlock) []Stack {
 		case b.Name == HostStack && b.Path != nil:
 			r.Fault(b.Path, "The stack host has no path",
 				"It is generated from the machine's own /usr. Give the stack another name to use a folder.")
+		case b.Name != HostStack && b.Path == nil && !stack.ValidName(b.Name):
+			fault("Not a name for a stack without a path",
+				"Without a path, a stack is the one that deacon rootfs makes, whose name has 1 to 64 letters, digits, "+
+					"dots, dashes and underscores. Give this one another name, or a path = \"/...\".")
 		case b.Name != HostStack && b.Path == nil:
-			fault("A stack without a path",
-				"Where is its root file system? Only \"host\" is generated; others need path = \"/...\"."+
-					settings.Suggest(b.Name, []string{HostStack}))
+			s.Path = stack.TreePath(stacksFolder(state), b.Name)
 		}
 		first[b.Name] = b.NameRange
 		stacks = append(stacks, s)

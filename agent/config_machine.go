@@ -15,6 +15,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/deacon-agent/deacon/agent/settings"
 )
 
 // What stays with the machine when applications are promised its memory: a
@@ -33,7 +35,7 @@ func (c Config) Resolve() (_ Config, notes []string, err error) {
 		return Config{}, nil, err
 	}
 	for _, s := range c.Stacks {
-		if err := checkStack(s); err != nil {
+		if err := c.checkStack(s); err != nil {
 			return Config{}, nil, err
 		}
 	}
@@ -92,11 +94,15 @@ func initProgram(configured string) (string, error) {
 	return path, nil
 }
 
-func checkStack(s Stack) error {
+func (c Config) checkStack(s Stack) error {
 	if s.Path == "" {
 		return nil
 	}
 	if err := checkFolder(s.Path); err != nil {
+		if s.Path == c.madeAt(s.Name) {
+			return fmt.Errorf("agent: stack %s: %w; make it: deacon rootfs build %s (or import, or pull), "+
+				"or say where it is: path = \"/...\".%s", s.Name, err, s.Name, settings.Suggest(s.Name, []string{HostStack}))
+		}
 		return fmt.Errorf("agent: stack %s: %w; bring its root file system there, or leave the stack out", s.Name, err)
 	}
 	return nil

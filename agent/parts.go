@@ -3,7 +3,6 @@ package agent
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -48,7 +47,7 @@ func prepareStacks(c Config, state string) ([]StackRoot, error) {
 			roots = append(roots, StackRoot{Name: s.Name, Layers: []string{s.Path}})
 			continue
 		}
-		layer, err := rootfs.HostStack(filepath.Join(state, "stacks"), c.Network.DNS)
+		layer, err := rootfs.HostStack(stacksFolder(state), c.Network.DNS)
 		if err != nil {
 			return nil, fmt.Errorf("agent: %w", err)
 		}

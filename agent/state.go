@@ -25,7 +25,7 @@ import (
 //	instances.journal  what should run
 //	droplets/          staging
 //	disk/              isolation/disk
-//	stacks/            generated root file systems
+//	stacks/            root file systems, generated and made (staging/stack)
 type state struct {
 	path  string
 	lock  *os.File

@@ -19,7 +19,7 @@ disk {
 }
 disk { # wrong
 }
-stack "hots" {} # wrong
+stack "ho ts" {} # wrong
 stack "a" {
   path = "/a"
 }

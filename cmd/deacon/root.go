@@ -83,7 +83,7 @@ and in another:
 		s.nats.register(client.Flags())
 	}
 	root.AddCommand(clients...)
-	root.AddCommand(newAgent(s), newDev(s), newChaos(s), newWarden(s), newConfig(s), newWardenConfig(s),
+	root.AddCommand(newAgent(s), newDev(s), newRootfs(s), newChaos(s), newWarden(s), newConfig(s), newWardenConfig(s),
 		newDroplet(s), newVersion(s), newExitCodesTopic())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 
 // The scripts run the real command line as a process of its own. "nats" gives
 // a script a NATS server, "node NAME" a node beside it that speaks the wire
-// and runs nothing (node_test.go).
+// and runs nothing (node_test.go). What needs root stands behind [root].
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -33,6 +34,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv(natsEnv, "nats://127.0.0.1:1")
 			e.Setenv("TMPDIR", e.Getenv("WORK"))
 			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("there is no condition %q", name)
+			}
+			return os.Geteuid() == 0, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"nats": startNATS, "node": startNode, "code": expectCode, "awaited": awaitState,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -26,6 +27,17 @@ func arguments(few, many int) cobra.PositionalArgs {
 		}
 		return fmt.Errorf("%s takes %s, and got %s; it is written: %s", cmd.CommandPath(), takes, plain(got),
 			strings.TrimSuffix(cmd.UseLine(), " [flags]"))
+	}
+}
+
+// argumentsExactly checks that there are so many; what says which.
+func argumentsExactly(count int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == count {
+			return nil
+		}
+		return fmt.Errorf("%s takes %s, and got %s; it is written: %s", cmd.CommandPath(), what,
+			plain(cmp.Or(joinWords(args), "none")), strings.TrimSuffix(cmd.UseLine(), " [flags]"))
 	}
 }
 

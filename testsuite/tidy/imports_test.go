@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 // importExceptions go beyond the table, sideways and never upwards.
 var importExceptions = exceptions{
 	"cmd/deacon > cmd/deacon/devnats":             "the embedded NATS server of deacon dev, its own package to keep the import in one place",
+	"cmd/deacon > staging/stack":                  "deacon rootfs says what is to be made; where stacks lie and who uses one it asks agent",
 	"cmd/deacon > staging":                        "deacon run makes a folder a droplet, as a stager would; that is staging.Seal",
 	"cmd/deacon-init > isolation/packet":          "datagrams with descriptors: what initproto's messages travel in",
 	"cmd/deacon-init > cmd/deacon-init/inherited": "limits that every job starts from, a package of its own because it acts before main does",

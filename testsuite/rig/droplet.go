@@ -67,6 +67,20 @@ func (s *DropletServer) Add(startCommand string, files ...File) Droplet {
 	if err != nil {
 		s.t.Fatal("rig: make a droplet:", err)
 	}
+	return s.serves(body)
+}
+
+// AddFile serves a droplet that is a file already.
+func (s *DropletServer) AddFile(path string) Droplet {
+	s.t.Helper()
+	body, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal("rig: read a droplet:", err)
+	}
+	return s.serves(body)
+}
+
+func (s *DropletServer) serves(body []byte) Droplet {
 	sum := sha1.Sum(body)
 	digest := hex.EncodeToString(sum[:])
 	s.droplets[digest] = body

@@ -138,7 +138,8 @@ network {
   release_delay = "0s"
 
   # What an application's own rules don't allow: "allow" or "reject". What the
-  # rules of Warden's clients don't allow is rejected always.
+  # rules of Warden's clients don't allow is rejected always. docs/egress.md has
+  # the order in which all of these are looked at.
   egress = "allow"
 
   # Reached by every container, whether or not a rule allows it; and whether the
@@ -146,8 +147,10 @@ network {
   allowed     = []
   host_access = false
 
-  # Never reached, whatever rules and "allowed" say; beside other containers and
-  # the cloud's metadata address, which never are.
+  # Refused unless a rule or "allowed" says otherwise, though all else may be
+  # allowed. Other containers and link-local addresses, where clouds have their
+  # metadata, are refused without being listed: those only a rule, or "allowed",
+  # opens that speaks of nothing else.
   denied = []
 
   # Resolvers of the containers. Left out: the machine's, but those that only

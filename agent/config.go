@@ -129,8 +129,8 @@ type Network struct {
 	PortLast  uint16
 	MTU       int             // of the links; zero: Ethernet's
 	Egress    network.Verdict // what no rule of an application allows
-	Denied    []netip.Prefix  // never reached from a container
-	Allowed   []netip.Prefix  // reached without a rule, where Denied says nothing else
+	Denied    []netip.Prefix  // refused where no rule and not Allowed opens it
+	Allowed   []netip.Prefix  // reached without a rule
 	// HostAccess lets containers reach the node itself, where Denied says nothing else.
 	HostAccess bool
 	// ReleaseDelay is how long the addresses of a container that is gone rest at

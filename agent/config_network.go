@@ -33,7 +33,8 @@ func (b *networkBlock) checkPool(r *settings.Reader, n Network) {
 	for _, p := range n.Denied {
 		switch {
 		case p.Bits() == 0:
-			r.Warn(b.Denied, "network.denied has %s: containers reach nothing", p)
+			r.Warn(b.Denied, "network.denied has %s: containers reach only what their rules and network.allowed open, "+
+				"which network.egress = \"reject\" says better", p)
 		case p.Overlaps(n.Pool):
 			r.Warn(b.Denied, "network.denied has %s, which overlaps the pool %s: "+
 				"containers never reach one another, it needn't be said", p, n.Pool)
@@ -48,8 +49,9 @@ func (b *networkBlock) checkAllowed(r *settings.Reader, n Network) {
 				"containers never reach one another all the same", allowed, n.Pool)
 		}
 		for _, denied := range n.Denied {
-			if denied.Overlaps(allowed) {
-				r.Warn(b.Allowed, "network.allowed has %s and network.denied has %s: what both have is denied",
+			// The other way about it is a hole in what is denied.
+			if denied.Overlaps(allowed) && allowed.Bits() <= denied.Bits() {
+				r.Warn(b.Allowed, "network.allowed has %s and network.denied has %s: what both have is allowed",
 					allowed, denied)
 			}
 		}

@@ -230,7 +230,7 @@ func TestOddButAllowedIsAWarningWithItsLine(t *testing.T) {
 		"network {\n  denied = [\"0.0.0.0/0\"]\n}":                                  "config.hcl:2: network.denied has 0.0.0.0/0",
 		"network {\n  denied = [\"10.254.1.0/24\"]\n}":                              "config.hcl:2: network.denied has 10.254.1.0/24, which",
 		"network {\n  allowed = [\"10.254.1.0/24\"]\n}":                             "config.hcl:2: network.allowed has 10.254.1.0/24, which",
-		"network {\n  denied = [\"10.1.0.0/16\"]\n  allowed = [\"10.1.2.0/24\"]\n}": "config.hcl:3: network.allowed has 10.1.2.0/24 and",
+		"network {\n  denied = [\"10.1.2.0/24\"]\n  allowed = [\"10.1.0.0/16\"]\n}": "config.hcl:3: network.allowed has 10.1.0.0/16 and",
 		"disk {\n  driver = \"none\"\n}\nwarden {\n  disk_quota = true\n}":          "config.hcl:5: warden.disk_quota has no effect",
 		"warden {\n  mode = 777\n}":                                                 "config.hcl:2: warden.mode is 0777: every user",
 		"disk {\n  driver = \"none\"\n  pool_size = \"1GiB\"\n}":                    "config.hcl:3: disk.pool_size has no effect",
@@ -270,6 +270,10 @@ func TestAFileThatCannotBeReadIsNamed(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "missing.hcl")
 	if _, err := LoadConfig(name); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), name) {
 		t.Errorf("error is %v, want one that names %s", err, name)
+	}
+	holes := mustParse(t, "network {\n  denied = [\"10.1.0.0/16\"]\n  allowed = [\"10.1.2.0/24\"]\n}")
+	if len(holes.Warnings) != 0 {
+		t.Errorf("a hole in what is denied: warnings are %q", holes.Warnings)
 	}
 }
 

@@ -38,7 +38,7 @@ func (b *Box) Allow(ctx context.Context, id string, rule isolation.EgressRule) e
 			func(r isolation.EgressRule) bool { return sameRule(r, rule) })
 		spec.Network.Egress = slices.Concat([]isolation.EgressRule{rule}, former)
 		return b.network.Vet(b.attachment(*spec))
-	}, func(c *container) error { return b.network.Allow(b.attachment(c.spec)) })
+	}, func(c *container) error { return b.network.Restrict(b.attachment(c.spec)) })
 	if err != nil {
 		return fmt.Errorf("box: allow egress of %s: %w", id, err)
 	}

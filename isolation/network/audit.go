@@ -72,6 +72,7 @@ func (t *table) compare(conn *nftables.Conn, live []Attachment, harm Harm) error
 		{t.defaults, t.defaultOf, "what becomes of traffic without a rule"},
 		{t.egress, t.outletsIn(t.egress), "the way to its egress rules"},
 		{t.nearby, t.outletsIn(t.nearby), "the way to its rules for neighbours"},
+		{t.local, t.outletsIn(t.local), "the way to its rules for link-local addresses"},
 	} {
 		there, err := existing(conn, part.set)
 		if err != nil {
@@ -93,7 +94,76 @@ func (t *table) compare(conn *nftables.Conn, live []Attachment, harm Harm) error
 			}
 		}
 	}
+	return t.countRules(live, harm)
+}
+
+// countRules finds containers' chains that have more or fewer rules than they were
+// given. A chain that is not there, or that nothing leads to, is harm already.
+func (t *table) countRules(live []Attachment, harm Harm) error {
+	live = slices.DeleteFunc(slices.Clone(live), func(a Attachment) bool {
+		return len(a.Spec.Egress) == 0 || len(harm[a.Slot]) > 0
+	})
+	if len(live) == 0 {
+		return nil
+	}
+	uses, err := t.chainUses()
+	if err != nil {
+		return err
+	}
+	for _, a := range live {
+		for _, c := range t.chainsOf(a) {
+			if use, there := uses[c.name]; there && use != c.rules+c.led {
+				harm.add(a.Slot, "its egress rules in %s are %d and were %d", c.name, use-c.led, c.rules)
+				break // what its rules led to, they lead to no more
+			}
+		}
+	}
 	return nil
+}
+
+// chainUses is by how many rules and elements each chain of the table is used: its
+// own rules, and what leads to it. To list the rules would take many times as long.
+func (t *table) chainUses() (map[string]int, error) {
+	answers, err := ask(unix.NFT_MSG_GETCHAIN, mdlayher.Dump, unix.NFPROTO_INET)
+	if err != nil {
+		return nil, fmt.Errorf("network: ask for the chains: %w", err)
+	}
+	uses := map[string]int{}
+	for _, answer := range answers {
+		decoder, err := mdlayher.NewAttributeDecoder(answer.Data[4:])
+		if err != nil {
+			return nil, fmt.Errorf("network: the chains: %w", err)
+		}
+		var table, name string
+		var use uint32
+		for decoder.Next() {
+			switch decoder.Type() {
+			case unix.NFTA_CHAIN_TABLE:
+				table = decoder.String()
+			case unix.NFTA_CHAIN_NAME:
+				name = decoder.String()
+			case unix.NFTA_CHAIN_USE:
+				use = binary.BigEndian.Uint32(decoder.Bytes())
+			}
+		}
+		if table == t.table.Name {
+			uses[name] = int(use)
+		}
+	}
+	return uses, nil
+}
+
+// ask makes one request of nftables that its library doesn't have.
+func ask(kind mdlayher.HeaderType, flags mdlayher.HeaderFlags, family byte) ([]mdlayher.Message, error) {
+	conn, err := mdlayher.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.Execute(mdlayher.Message{
+		Header: mdlayher.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | kind, Flags: mdlayher.Request | flags},
+		Data:   []byte{family, unix.NFNETLINK_V0, 0, 0},
+	})
 }
 
 func (t *table) outletsIn(set *nftables.Set) func(Attachment) []nftables.SetElement {
@@ -109,15 +179,7 @@ func (t *table) outletsIn(set *nftables.Set) func(Attachment) []nftables.SetElem
 
 // generation counts the changes of the rules of this network namespace.
 func generation() (uint32, error) {
-	conn, err := mdlayher.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return 0, fmt.Errorf("network: open nftables: %w", err)
-	}
-	defer conn.Close()
-	answers, err := conn.Execute(mdlayher.Message{
-		Header: mdlayher.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN, Flags: mdlayher.Request},
-		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0},
-	})
+	answers, err := ask(unix.NFT_MSG_GETGEN, 0, unix.AF_UNSPEC)
 	if err != nil {
 		return 0, fmt.Errorf("network: ask for the rules' generation: %w", err)
 	}

@@ -85,7 +85,7 @@ func TestAContainersDefaultBeatsTheNodes(t *testing.T) {
 		t.Run(string(own), func(t *testing.T) {
 			w := newWorld(t)
 			n := w.open(Config{Plan: testPlan("defau"), Egress: node,
-				Allowed: prefixes(neighbour+"/32", "169.254.0.0/16"), Denied: prefixes(third + "/32")})
+				Allowed: prefixes(neighbour + "/32"), Denied: prefixes(third + "/32")})
 			a := mappedTo(0, 61001)
 			a.Spec.Default = string(own)
 			strict, free := w.attach(n, a), w.attach(n, mappedTo(1, 61002))
@@ -153,7 +153,7 @@ func TestEgressIsAllowedWhileTheContainerLives(t *testing.T) {
 	allow := func(rule isolation.EgressRule) {
 		t.Helper()
 		a.Spec.Egress = slices.Insert(slices.Clone(a.Spec.Egress), 0, rule)
-		must(t, n.Allow(a))
+		must(t, n.Restrict(a))
 	}
 	w.check([]attempt{{ns, "tcp", internet + ":80", reset_}})
 	allow(rangeOf("tcp", internet, neighbour, span(80, 81), span(8080, 8080)))
@@ -191,11 +191,15 @@ func TestEgressIsAllowedWhileTheContainerLives(t *testing.T) {
 	if first := "accept " + third; before[0] != first {
 		t.Errorf("the newest rule is %q, want %q", before[0], first)
 	}
-	logs := slices.DeleteFunc(slices.Clone(before), func(r string) bool { return !strings.Contains(r, "log ") })
-	if want := []string{`log "warden-aaaaaaaaaaa "`, `log "warden-aaaaaaaaaaa "`}; !slices.Equal(logs, want) {
-		t.Errorf("the rules that log are %q", logs)
+	lead := slices.DeleteFunc(slices.Clone(before), func(r string) bool { return !strings.HasPrefix(r, "log_") })
+	if want := n.table.logging(a) + " " + neighbour; len(lead) != 2 || !strings.HasPrefix(lead[0], want) {
+		t.Errorf("the rules that are logged are %q", lead)
 	}
-	must(t, n.Allow(a))
+	logging := w.chain(n, n.table.logging(a))
+	if want := []string{`log "warden-aaaaaaaaaaa "`, "accept"}; !slices.Equal(logging, want) {
+		t.Errorf("they lead to %q", logging)
+	}
+	must(t, n.Restrict(a))
 	if after := w.rules(n, a); !slices.Equal(before, after) {
 		t.Errorf("again, that makes\n%q, not\n%q", after, before)
 	}
@@ -207,23 +211,31 @@ func TestEgressIsAllowedWhileTheContainerLives(t *testing.T) {
 }
 
 // rules reads a container's chain back: what each does, by the kernel's words.
-func (w *world) rules(n *Network, a Attachment) (text []string) {
+func (w *world) rules(n *Network, a Attachment) []string {
+	return w.chain(n, n.table.outlets(a)[0].name)
+}
+
+func (w *world) chain(n *Network, name string) (text []string) {
 	w.t.Helper()
 	conn, err := nftables.New()
 	must(w.t, err)
-	rules, err := conn.GetRules(n.table.table, n.table.chainOf(n.table.outlets(a)[0]))
+	rules, err := conn.GetRules(n.table.table, n.table.chainOf(name))
 	must(w.t, err)
 	for _, rule := range rules {
-		words := "accept"
+		words, where := "accept", ""
 		for _, e := range rule.Exprs {
 			switch e := e.(type) {
 			case *expr.Log:
 				words = `log "` + strings.TrimRight(string(e.Data), "\x00") + `"`
+			case *expr.Verdict:
+				if e.Chain != "" {
+					words = e.Chain
+				}
 			case *expr.Range:
-				words += " " + netip.AddrFrom4([4]byte(append(slices.Clone(e.FromData), 0, 0)[:4])).String()
+				where += " " + netip.AddrFrom4([4]byte(append(slices.Clone(e.FromData), 0, 0)[:4])).String()
 			}
 		}
-		text = append(text, words)
+		text = append(text, words+where)
 	}
 	return text
 }

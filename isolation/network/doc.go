@@ -6,11 +6,12 @@
 //	tenants    link . source address   who may send what (anti-spoofing)
 //	ports      port → address . port   mapped ports
 //	resting    port                    mapped ports that refuse
-//	denied     address ranges          never reached: metadata, the pool, the configured
+//	denied     address ranges          refused where nothing opens them
 //	allowed    address ranges          reached without a rule
 //	resolvers  address                 DNS that everybody may ask, denied or not
 //	egress     link → chain            containers with egress rules of their own
 //	nearby     link → chain            and those whose rules speak of the pool alone
+//	local      link → chain            and those that speak of link-local addresses alone
 //	defaults   link → verdict          containers whose default isn't the node's
 //
 //	prerouting   from ours: IPv6 dropped; what is no tenant's dropped
@@ -18,8 +19,9 @@
 //	input        from ours: established, resolvers; the node where it lets in;
 //	             everything else refused
 //	forward      from ours: established; invalid dropped; to ours refused but for rules
-//	             that mean it; resolvers; denied refused; the container's own rules;
-//	             allowed; the container's default; the node's
+//	             that mean it; resolvers; link-local refused but for what means it; the
+//	             container's own rules; allowed; denied refused; the container's
+//	             default; the node's
 //	             to ours: established and mapped ports; everything else dropped
 //	output       to ours: IPv6 dropped
 //	postrouting  from the pool outwards, and from loopback to ours: masqueraded
@@ -31,7 +33,8 @@
 // Containers without rules of their own have no chain. Those with have one, to
 // which a map leads by the link's name: ranges of addresses, ports and ICMP
 // types in the order they were given, with logging, would need several sets of
-// concatenated intervals, each of which the kernel copies at every change.
+// concatenated intervals, each of which the kernel copies at every change. Rules
+// that are logged go to a further chain, which has the limit on the lines.
 //
 // Bandwidth is a token bucket on each end of the link, which the kernel keeps
 // and drops with it.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -21,10 +20,6 @@ const (
 
 	// logNameMax bounds what a line of the kernel's log begins with.
 	logNameMax = 100
-
-	// logRate bounds these lines, a second for each rule: a container chooses
-	// how many connections it makes, and the log is the node's.
-	logRate = 100
 )
 
 // Vet says what is wrong with an attachment, so that the kernel never has to.
@@ -89,75 +84,13 @@ func checkEgress(rule isolation.EgressRule) error {
 
 func octet(n int) bool { return n >= -1 && n <= 255 }
 
-// outlet is a chain of a container that has rules of its own, and the map that
-// leads to it. A chain is named after the link, so its name is never used twice.
-type outlet struct {
-	set   *nftables.Set
-	name  string
-	rules []isolation.EgressRule
-}
-
-// outlets are the container's; those that have no rules don't exist. Only a rule
-// that speaks of nothing but the pool lets one container reach another: one that
-// allows everything doesn't mean that.
-func (t *table) outlets(a Attachment) []outlet {
-	link := t.config.Plan.Link(a.Slot)
-	beyond, nearby := outlet{set: t.egress, name: "out_" + link}, outlet{set: t.nearby, name: "near_" + link}
-	for _, rule := range a.Spec.Egress {
-		if pool := t.config.Plan.Pool; pool.Contains(rule.First) && pool.Contains(rule.Last) {
-			nearby.rules = append(nearby.rules, rule)
-		} else {
-			beyond.rules = append(beyond.rules, rule)
-		}
+// egressRules are the kernel's for one of ours: one for each span of ports. Only
+// what begins a connection comes this far.
+func egressRules(rule isolation.EgressRule, logging string) (all [][][]expr.Any) {
+	verdict := is(accept())
+	if rule.Log {
+		verdict = is(goTo(logging))
 	}
-	return slices.DeleteFunc([]outlet{beyond, nearby}, func(o outlet) bool { return len(o.rules) == 0 })
-}
-
-func (t *table) chainOf(o outlet) *nftables.Chain {
-	return &nftables.Chain{Table: t.table, Name: o.name}
-}
-
-func (o outlet) element(link string) nftables.SetElement {
-	return nftables.SetElement{
-		Key: linkKey(link), VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: o.name},
-	}
-}
-
-// addEgress writes the container's chains. Each is emptied first: it has the
-// former rules, or those of an attempt that failed.
-func (t *table) addEgress(conn *nftables.Conn, a Attachment) error {
-	for _, o := range t.outlets(a) {
-		chain := conn.AddChain(t.chainOf(o))
-		conn.FlushChain(chain)
-		for _, rule := range o.rules {
-			for _, one := range egressRules(a.Name, rule) {
-				t.rule(conn, chain, one...)
-			}
-		}
-		if err := add(conn, o.set, []nftables.SetElement{o.element(t.config.Plan.Link(a.Slot))}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Allow replaces an attached container's egress rules by those that it has now,
-// with no moment in between. Rules are few, and all of them anew costs hardly
-// more than one; then the kernel has what is on record whatever went before.
-func (n *Network) Allow(a Attachment) error {
-	if err := n.Vet(a); err != nil {
-		return err
-	}
-	if err := n.change(func(conn *nftables.Conn) error { return n.table.addEgress(conn, a) }); err != nil {
-		return fmt.Errorf("network: egress rules of %s: %w", a.Slot, n.explain(a, err))
-	}
-	return nil
-}
-
-// egressRules are the kernel's for one of ours: one for each span of ports, and
-// one before it that logs, so that what is too much for the log is allowed all
-// the same. Only what begins a connection comes this far.
-func egressRules(name string, rule isolation.EgressRule) (all [][][]expr.Any) {
 	spans := []*isolation.PortSpan{nil}
 	if len(rule.Ports) > 0 {
 		spans = nil
@@ -166,14 +99,7 @@ func egressRules(name string, rule isolation.EgressRule) (all [][][]expr.Any) {
 		spans = append(spans, &rule.Ports[i])
 	}
 	for _, span := range spans {
-		match := egressMatch(rule, span)
-		if rule.Log {
-			all = append(all, append(slices.Clip(match), []expr.Any{
-				&expr.Limit{Type: expr.LimitTypePkts, Rate: logRate, Unit: expr.LimitTimeSecond, Burst: logRate},
-				&expr.Log{Key: 1 << unix.NFTA_LOG_PREFIX, Data: []byte(name + " ")},
-			}))
-		}
-		all = append(all, append(slices.Clip(match), is(accept())))
+		all = append(all, append(egressMatch(rule, span), verdict))
 	}
 	return all
 }
@@ -215,28 +141,4 @@ func icmp(offset uint32, value int) []expr.Any {
 		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: []byte{byte(value)}},
 	}
-}
-
-// dropEgressChains deletes the chains of containers that are gone, where they exist.
-func (t *table) dropEgressChains(conn *nftables.Conn, gone []Attachment) error {
-	doomed := map[string]bool{}
-	for _, a := range gone {
-		for _, o := range t.outlets(a) {
-			doomed[o.name] = true
-		}
-	}
-	if len(doomed) == 0 {
-		return nil
-	}
-	chains, err := conn.ListChainsOfTableFamily(t.table.Family)
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return err
-	}
-	for _, chain := range chains {
-		if chain.Table.Name == t.table.Name && doomed[chain.Name] {
-			conn.FlushChain(chain)
-			conn.DelChain(chain)
-		}
-	}
-	return nil
 }

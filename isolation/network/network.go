@@ -29,16 +29,17 @@ const (
 )
 
 // Metadata is where clouds keep the node's own credentials, among other
-// link-local services; nothing in a container has business there.
+// link-local services; nothing in a container has business there, but where
+// somebody says so of these addresses alone.
 var Metadata = netip.MustParsePrefix("169.254.0.0/16")
 
 // Config is what all containers of a node have in common.
 type Config struct {
 	Plan slot.Plan
-	// Denied is never reached, whatever a container's rules say: beside Metadata,
-	// and the pool but for rules that mean it.
+	// Denied is refused where neither a container's rules nor Allowed open it, also
+	// to containers that are allowed all else.
 	Denied []netip.Prefix
-	// Allowed is reached without a rule, unless it is denied.
+	// Allowed is reached without a rule, denied or not.
 	Allowed []netip.Prefix
 	// Resolvers answer DNS (port 53) to every container even where they are
 	// denied, or addresses of the node itself.

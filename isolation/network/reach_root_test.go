@@ -277,7 +277,6 @@ func TestEgressRulesAllowExactlyWhatTheySay(t *testing.T) {
 		logged, echo,
 		rangeOf("icmp", neighbour, neighbour),
 		rangeOf("all", third, third),
-		rangeOf("all", metadata, metadata), // denied all the same
 	}
 	a, bare := w.attach(n, attachment), w.attach(n, mappedTo(1, 61002))
 	w.check([]attempt{

@@ -121,15 +121,30 @@ func (t *table) addOutward(conn *nftables.Conn, c *nftables.Chain) {
 	t.rule(conn, c, invalid(), is(drop()))
 	t.rule(conn, c, t.toOurs(), link(), verdictOf(t.nearby))
 	t.rule(conn, c, t.toOurs(), is(goTo(refusal)))
+	t.rule(conn, c, to(t.config.Plan.Pool), is(goTo(refusal))) // of a slot that nobody has
 	t.allowResolvers(conn, c)
-	t.rule(conn, c, is(ipv4(destinationOffset, reg1)), within(t.denied), is(goTo(refusal)))
+	t.addLinkLocal(conn, c)
 	t.rule(conn, c, link(), verdictOf(t.egress))
 	t.rule(conn, c, is(ipv4(destinationOffset, reg1)), within(t.allowed), is(accept()))
+	t.rule(conn, c, is(ipv4(destinationOffset, reg1)), within(t.denied), is(goTo(refusal)))
 	t.rule(conn, c, link(), verdictOf(t.defaults))
 	if t.config.Egress == Allow {
 		t.rule(conn, c, is(accept()))
 	}
 	t.rule(conn, c, is(goTo(refusal)))
+}
+
+// addLinkLocal refuses link-local addresses but where a rule, or what the node
+// allows to all, speaks of nothing else: whoever allows all the world means the
+// world, not the node's credentials.
+func (t *table) addLinkLocal(conn *nftables.Conn, c *nftables.Chain) {
+	t.rule(conn, c, to(Metadata), link(), verdictOf(t.local))
+	for _, p := range t.config.Allowed {
+		if Metadata.Contains(p.Addr()) && p.Bits() >= Metadata.Bits() {
+			t.rule(conn, c, to(p), is(accept()))
+		}
+	}
+	t.rule(conn, c, to(Metadata), is(goTo(refusal)))
 }
 
 // addInward is for what comes to containers from beyond the node: answers and

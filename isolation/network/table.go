@@ -23,7 +23,8 @@ type table struct {
 	table                      *nftables.Table
 	tenants, ports, resting    *nftables.Set
 	denied, allowed, resolvers *nftables.Set
-	egress, nearby, defaults   *nftables.Set
+	egress, nearby, local      *nftables.Set
+	defaults                   *nftables.Set
 }
 
 func newTable(config Config) *table {
@@ -36,7 +37,8 @@ func newTable(config Config) *table {
 	t.resting = &nftables.Set{Name: "resting", KeyType: nftables.TypeInetService}
 	t.denied = &nftables.Set{Name: "denied", Interval: true, KeyType: nftables.TypeIPAddr}
 	t.resolvers = &nftables.Set{Name: "resolvers", KeyType: nftables.TypeIPAddr}
-	t.egress, t.nearby, t.defaults = verdictMap("egress"), verdictMap("nearby"), verdictMap("defaults")
+	t.egress, t.nearby, t.local = verdictMap("egress"), verdictMap("nearby"), verdictMap("local")
+	t.defaults = verdictMap("defaults")
 	t.allowed = &nftables.Set{Name: "allowed", Interval: true, KeyType: nftables.TypeIPAddr}
 	for i, set := range t.sets() {
 		// The library numbers a set that has no number when it is added, for
@@ -53,7 +55,7 @@ func verdictMap(name string) *nftables.Set {
 
 func (t *table) sets() []*nftables.Set {
 	return []*nftables.Set{
-		t.tenants, t.ports, t.resting, t.denied, t.allowed, t.resolvers, t.egress, t.nearby, t.defaults,
+		t.tenants, t.ports, t.resting, t.denied, t.allowed, t.resolvers, t.egress, t.nearby, t.local, t.defaults,
 	}
 }
 
@@ -69,7 +71,7 @@ func (t *table) rewrite(live []Attachment) func(*nftables.Conn) error {
 				return err
 			}
 		}
-		if err := add(conn, t.denied, intervals(t.deniedPrefixes())); err != nil {
+		if err := add(conn, t.denied, intervals(disjoint(t.config.Denied))); err != nil {
 			return err
 		}
 		if err := add(conn, t.allowed, intervals(disjoint(t.config.Allowed))); err != nil {
@@ -78,6 +80,7 @@ func (t *table) rewrite(live []Attachment) func(*nftables.Conn) error {
 		if err := add(conn, t.resolvers, addressKeys(t.config.Resolvers)); err != nil {
 			return err
 		}
+		t.addNodeLog(conn)
 		t.addRules(conn)
 		return t.admit(live...)(conn)
 	}
@@ -91,11 +94,6 @@ func (t *table) remove() func(*nftables.Conn) error {
 		conn.DelTable(t.table)
 		return nil
 	}
-}
-
-// deniedPrefixes are the configured ones, the pool itself and Metadata.
-func (t *table) deniedPrefixes() []netip.Prefix {
-	return disjoint(append([]netip.Prefix{t.config.Plan.Pool, Metadata}, t.config.Denied...))
 }
 
 // disjoint leaves out each prefix that is within another: an interval set takes
@@ -233,15 +231,18 @@ func (t *table) expel(gone []Attachment) func(*nftables.Conn) error {
 	return func(conn *nftables.Conn) error {
 		var tenants, defaults, ports, resting []nftables.SetElement
 		chosen := map[*nftables.Set][]nftables.SetElement{}
+		var chains []string
 		mapped, err := existing(conn, t.ports)
 		if err != nil {
 			return err
 		}
 		for _, a := range gone {
 			tenants = append(tenants, t.tenant(a.Slot))
-			for _, o := range t.outlets(a) {
+			for _, o := range t.everyOutlet(a) {
 				chosen[o.set] = append(chosen[o.set], o.element(t.config.Plan.Link(a.Slot)))
+				chains = append(chains, o.name)
 			}
+			chains = append(chains, t.logging(a))
 			defaults = append(defaults, t.defaultOf(a)...)
 			for _, e := range t.mapped(a) {
 				if target, taken := mapped[string(e.Key)]; !taken || bytes.HasPrefix(target, e.Val) {
@@ -250,29 +251,37 @@ func (t *table) expel(gone []Attachment) func(*nftables.Conn) error {
 				}
 			}
 		}
+		led := 0
 		for _, doomed := range []struct {
 			set      *nftables.Set
 			elements []nftables.SetElement
 		}{
-			{t.tenants, tenants}, {t.ports, ports}, {t.resting, resting},
-			{t.egress, chosen[t.egress]}, {t.nearby, chosen[t.nearby]}, {t.defaults, defaults},
+			{t.tenants, tenants}, {t.ports, ports}, {t.resting, resting}, {t.defaults, defaults},
+			{t.egress, chosen[t.egress]}, {t.nearby, chosen[t.nearby]}, {t.local, chosen[t.local]},
 		} {
-			if err := remove(conn, doomed.set, doomed.elements); err != nil {
+			removed, err := remove(conn, doomed.set, doomed.elements)
+			if err != nil {
 				return err
 			}
+			if chosen[doomed.set] != nil {
+				led += removed
+			}
 		}
-		return t.dropEgressChains(conn, gone)
+		if led == 0 { // nobody has chains
+			return nil
+		}
+		return t.dropChains(conn, chains)
 	}
 }
 
-// remove deletes those of the elements that exist.
-func remove(conn *nftables.Conn, set *nftables.Set, elements []nftables.SetElement) error {
+// remove deletes those of the elements that exist, and says how many.
+func remove(conn *nftables.Conn, set *nftables.Set, elements []nftables.SetElement) (int, error) {
 	if len(elements) == 0 {
-		return nil
+		return 0, nil
 	}
 	present, err := existing(conn, set)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	elements = slices.DeleteFunc(elements, func(e nftables.SetElement) bool {
 		_, there := present[string(e.Key)]
@@ -281,10 +290,10 @@ func remove(conn *nftables.Conn, set *nftables.Set, elements []nftables.SetEleme
 	})
 	for part := range slices.Chunk(elements, elementsMax) {
 		if err := conn.SetDeleteElements(set, part); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return len(elements), nil
 }
 
 // existing lists a set; one that somebody removed with the table has no elements.

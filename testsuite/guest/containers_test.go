@@ -12,8 +12,8 @@ import (
 // modules are what the kernel needs beyond what is built in, besides theirs.
 var modules = []string{
 	"virtio_pci", "virtio_blk", "overlay", "loop", "btrfs", "veth", "nf_tables", "nf_nat", "nft_chain_nat", "nft_masq",
-	"nft_nat", "nft_ct", "nft_fib_inet", "nft_limit", "nft_reject_inet", "nft_log", "nf_log_syslog", "nf_conntrack_netlink",
-	"sch_tbf",
+	"nft_nat", "nft_ct", "nft_fib_inet", "nft_limit", "nft_objref", "nft_reject_inet", "nft_log", "nf_log_syslog",
+	"nf_conntrack_netlink", "sch_tbf",
 }
 
 // diskScript is the first process: it goes over to the disk, because the root

@@ -63,6 +63,8 @@ type Live interface {
 	// Map adds a port mapping, Allow an egress rule before all others.
 	Map(ctx context.Context, id string, port isolation.PortMap) error
 	Allow(ctx context.Context, id string, rule isolation.EgressRule) error
+	// Restrict replaces all egress rules by these, in one moment.
+	Restrict(ctx context.Context, id string, rules []isolation.EgressRule) error
 	// Shape limits traffic each way.
 	Shape(ctx context.Context, id string, limit isolation.Bandwidth) error
 	// CopyIn and CopyOut copy as the container's own user may.
@@ -164,6 +166,8 @@ type OutputSource struct {
 // system call.
 type Planner interface {
 	Plan(p Placement, start messaging.StartInstance, d Droplet) (isolation.Spec, isolation.Job, error)
+	// Egress is what Plan makes of rules: for Restrict of a container that lives.
+	Egress(rules []messaging.EgressRule) ([]isolation.EgressRule, error)
 }
 
 // Placement is where an instance was put.

@@ -7,17 +7,33 @@ import (
 	"strings"
 
 	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/isolation/network"
 	"github.com/deacon-agent/deacon/messaging"
 )
 
+// Egress reads rules as Plan does.
+func (p *Planner) Egress(rules []messaging.EgressRule) ([]isolation.EgressRule, error) {
+	read, err := planEgress(rules)
+	if err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	return read, nil
+}
+
 // planEgress reads the message's rules. Those that are logged go last, so that
-// what another rule allows is not logged (wire/dea.md h).
+// what another rule allows is not logged (wire/dea.md h). It ends at the rule that
+// is one too many: it is the node's time.
 func planEgress(rules []messaging.EgressRule) ([]isolation.EgressRule, error) {
 	var quiet, logged []isolation.EgressRule
+	count := 0
 	for i, rule := range rules {
 		read, err := readEgress(rule)
 		if err != nil {
 			return nil, fmt.Errorf("egress rule %d: %w", i+1, err)
+		}
+		if count += max(1, len(read.Ports)); count > network.EgressMax {
+			return nil, fmt.Errorf("egress rule %d: with each of their spans of ports, these are more than %d rules",
+				i+1, network.EgressMax)
 		}
 		if read.Log {
 			logged = append(logged, read)

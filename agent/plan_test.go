@@ -9,6 +9,7 @@ import (
 
 	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/isolation"
+	"github.com/deacon-agent/deacon/isolation/network"
 	"github.com/deacon-agent/deacon/messaging"
 )
 
@@ -186,6 +187,34 @@ func TestABadEgressRuleIsRefusedWithTheReason(t *testing.T) {
 	} {
 		if _, err := readEgress(rule); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: error is %v, want %q in it", rule, err, want)
+		}
+	}
+}
+
+// The kernel's rules are one for each span of ports; a list that is too long is
+// not even read to its end.
+func TestTooManyEgressRulesAreRefused(t *testing.T) {
+	list := func(count int, ports string) (rules []messaging.EgressRule) {
+		for range count {
+			rules = append(rules, messaging.EgressRule{Protocol: "tcp", Destination: "10.0.0.1", Ports: ports})
+		}
+		return rules
+	}
+	p := newTestPlanner()
+	for _, rules := range [][]messaging.EgressRule{list(network.EgressMax, "80"), list(network.EgressMax/2, "80,81-90"), nil} {
+		if got, err := p.Egress(rules); err != nil || len(got) != len(rules) {
+			t.Errorf("%d rules become %d, %v", len(rules), len(got), err)
+		}
+	}
+	unread := messaging.EgressRule{Protocol: "none", Destination: "10.0.0.1"}
+	for want, rules := range map[string][]messaging.EgressRule{
+		"agent: egress rule 1001: with each": append(list(network.EgressMax+1, ""), unread),
+		"agent: egress rule 501: with each":  append(list(network.EgressMax/2+1, "80,81-90"), unread),
+		"agent: egress rule 1: with each":    list(1, strings.Repeat("80,", network.EgressMax)+"80"),
+		"agent: egress rule 2: protocol":     append(list(1, "80"), unread),
+	} {
+		if got, err := p.Egress(rules); err == nil || !strings.HasPrefix(err.Error(), want) || got != nil {
+			t.Errorf("%d rules become %d, %v; want %q", len(rules), len(got), err, want)
 		}
 	}
 }

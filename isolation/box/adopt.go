@@ -1,6 +1,7 @@
 package box
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,10 +32,12 @@ var errForeign = errors.New("another answers on its socket")
 
 func slotOf(spec isolation.Spec) slot.Slot { return slot.Slot{Number: spec.Slot, Epoch: spec.Epoch} }
 
+// attachment calls a container in the kernel's log as it calls itself: an
+// application's by its instance, which is what people look for.
 func (b *Box) attachment(spec isolation.Spec) network.Attachment {
 	return network.Attachment{
 		Slot: slotOf(spec), Spec: spec.Network, Bandwidth: spec.Limits.Bandwidth,
-		Name: fmt.Sprintf("%s-%s", spec.Owner, spec.ID),
+		Name: fmt.Sprintf("%s-%s", spec.Owner, cmp.Or(spec.Hostname, spec.ID)),
 	}
 }
 

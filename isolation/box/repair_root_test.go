@@ -98,6 +98,9 @@ func (v vandal) toTheNetwork() []harmDone {
 		{"everybody's ports are unmapped", func() error { return v.traces().EmptySet("ports") }, "mapping of port 61001"},
 		{"nobody may send", func() error { return v.traces().EmptySet("tenants") }, "right to send"},
 		{"defaults are forgotten", func() error { return v.traces().EmptySet("defaults") }, "traffic without a rule"},
+		{"its egress rules are forgotten", func() error { return v.traces().EmptySet("egress") }, "way to its egress rules"},
+		{"its egress rules are taken", func() error { return v.traces().FlushChain("out_" + v.link()) },
+			"egress rules in out_" + v.link() + " are 0 and were 2"},
 		{"the link is set down", func() error { return rig.SetLinkDown(v.link()) }, "is down"},
 		{"the link loses its address", func() error { return rig.DropAddress(v.link()) }, "lost the address"},
 		{"the link is deleted", func() error { return rig.DeleteLink(v.link()) }, "is gone"},
@@ -152,6 +155,11 @@ func TestWhatSomebodyTakesIsGivenAgain(t *testing.T) {
 	spec.Network.Default = "reject"
 	m.serving(b, spec)
 	if _, err := b.Create(t.Context(), neighbour, idler()); err != nil {
+		t.Fatal(err)
+	}
+	// Given to it while it lives, they are what it is held to.
+	web := isolation.EgressRule{Protocol: "tcp", First: rig.InternetAddress, Last: rig.InternetAddress}
+	if err := b.Restrict(t.Context(), spec.ID, []isolation.EgressRule{web, web}); err != nil {
 		t.Fatal(err)
 	}
 	v := vandal{t, b, spec}

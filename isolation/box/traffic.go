@@ -45,6 +45,19 @@ func (b *Box) Allow(ctx context.Context, id string, rule isolation.EgressRule) e
 	return nil
 }
 
+// Restrict replaces all egress rules that a living container has by these, in one
+// moment. Connections that were allowed when they began go on.
+func (b *Box) Restrict(ctx context.Context, id string, rules []isolation.EgressRule) error {
+	err := b.amendLiving(ctx, id, func(spec *isolation.Spec) error {
+		spec.Network.Egress = slices.Clone(rules)
+		return b.network.Vet(b.attachment(*spec))
+	}, func(c *container) error { return b.network.Restrict(b.attachment(c.spec)) })
+	if err != nil {
+		return fmt.Errorf("box: restrict egress of %s: %w", id, err)
+	}
+	return nil
+}
+
 // sameRule takes no ports and an empty list of them for the same, as records do.
 func sameRule(a, b isolation.EgressRule) bool {
 	same := slices.Equal(a.Ports, b.Ports)

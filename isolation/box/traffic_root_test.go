@@ -189,18 +189,39 @@ const connects = `python3 -c 'import socket
 try: socket.create_connection(("%s",80),5).close(); print("open")
 except ConnectionRefusedError: print("refused")'`
 
+// connecting is a check of how a container's connection to the outside comes out,
+// which that takes and closes; the box may be a successor's by then.
+func (m *machine) connecting(current **Box) func(id, want string) {
+	number := uint32(0)
+	return func(id, want string) {
+		m.t.Helper()
+		b := *current
+		number++
+		if err := b.Spawn(m.t.Context(), id, *shell(number, fmt.Sprintf(connects, rig.InternetAddress))); err != nil {
+			m.t.Fatal(err)
+		}
+		if _, err := b.Wait(m.t.Context(), id, number); err != nil {
+			m.t.Fatal(err)
+		}
+		if got := strings.TrimSpace(b.text(id, number, stdoutFile)); got != want {
+			m.t.Errorf("the connection is %q, want %q; %s", got, want, b.text(id, number, stderrFile))
+		}
+	}
+}
+
+func takesAll(listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		conn.Close()
+	}
+}
+
 func TestALivingContainerIsAllowedMore(t *testing.T) {
 	outside := rig.NewOutside(t)
-	listener := outside.Listen(t, netip.AddrPortFrom(rig.InternetAddress, 80))
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			conn.Close()
-		}
-	}()
+	go takesAll(outside.Listen(t, netip.AddrPortFrom(rig.InternetAddress, 80)))
 	m := newMachine(t)
 	b, _ := m.open()
 	spec, other := m.spec(0), m.spec(1)
@@ -210,20 +231,7 @@ func TestALivingContainerIsAllowedMore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	number := uint32(0)
-	check := func(id, want string) {
-		t.Helper()
-		number++
-		if err := b.Spawn(t.Context(), id, *shell(number, fmt.Sprintf(connects, rig.InternetAddress))); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := b.Wait(t.Context(), id, number); err != nil {
-			t.Fatal(err)
-		}
-		if got := strings.TrimSpace(b.text(id, number, stdoutFile)); got != want {
-			t.Errorf("the connection is %q, want %q; %s", got, want, b.text(id, number, stderrFile))
-		}
-	}
+	check := m.connecting(&b)
 	check(spec.ID, "refused")
 	check(other.ID, "open") // the node's default
 	web := isolation.EgressRule{Protocol: "tcp", First: rig.InternetAddress, Last: rig.InternetAddress, Log: true,

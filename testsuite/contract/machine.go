@@ -21,6 +21,7 @@ type Kernel interface {
 	Stats(ctx context.Context, id string) (isolation.Stats, error)
 	Map(ctx context.Context, id string, port isolation.PortMap) error
 	Allow(ctx context.Context, id string, rule isolation.EgressRule) error
+	Restrict(ctx context.Context, id string, rules []isolation.EgressRule) error
 	Shape(ctx context.Context, id string, limit isolation.Bandwidth) error
 }
 

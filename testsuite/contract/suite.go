@@ -23,7 +23,8 @@ func Suite(t *testing.T, open func(t *testing.T) Machine) {
 		{"Audit", audit}, {"Exit", exit},
 		{"ExitOfTheDead", exitOfTheDead}, {"Stop", stop}, {"TakeTwice", takeTwice}, {"TakeUnmade", takeUnmade},
 		{"MakeAfterTake", makeAfterTake}, {"Spawn", spawn}, {"Forget", forget}, {"Note", note}, {"Limits", limits},
-		{"Ports", ports}, {"Egress", egress}, {"Bandwidth", bandwidth}, {"Counters", counters}, {"Memory", memory},
+		{"Ports", ports}, {"Egress", egress},
+		{"Restriction", restriction}, {"Bandwidth", bandwidth}, {"Counters", counters}, {"Memory", memory},
 		{"Probe", probe},
 	} {
 		t.Run(part.name, func(t *testing.T) {
@@ -351,11 +352,7 @@ func ports(w *world) {
 func egress(w *world) {
 	made := w.make(1, "")
 	id := made.Spec.ID
-	rule := func(address string) isolation.EgressRule {
-		a := netip.MustParseAddr(address)
-		return isolation.EgressRule{Protocol: "tcp", First: a, Last: a}
-	}
-	one, two := rule("192.0.2.1"), rule("192.0.2.2")
+	one, two := egressTo("192.0.2.1"), egressTo("192.0.2.2")
 	for _, r := range []isolation.EgressRule{one, two, one} {
 		w.ok("allow", w.k.Allow(w.ctx(), id, r))
 	}
@@ -366,6 +363,45 @@ func egress(w *world) {
 	w.is("a rule of none", w.k.Allow(w.ctx(), w.Spec(2).ID, one), isolation.ErrUnknown)
 	w.KillInit(made)
 	w.is("a rule of the dead", w.k.Allow(w.ctx(), id, one), isolation.ErrGone)
+	w.take(id)
+}
+
+func egressTo(address string) isolation.EgressRule {
+	a := netip.MustParseAddr(address)
+	return isolation.EgressRule{Protocol: "tcp", First: a, Last: a}
+}
+
+// The last rules are all that there are; what is refused changes none of them.
+func restriction(w *world) {
+	made := w.make(1, "")
+	id := made.Spec.ID
+	first, second, third := egressTo("192.0.2.1"), egressTo("192.0.2.2"), egressTo("192.0.2.3")
+	is := func(want ...isolation.EgressRule) {
+		w.t.Helper()
+		got := w.listed(id).Network.Egress
+		if !slices.EqualFunc(got, want, func(a, b isolation.EgressRule) bool { return a.First == b.First }) {
+			w.t.Errorf("rules are %+v, want %+v", got, want)
+		}
+	}
+	w.ok("allow", w.k.Allow(w.ctx(), id, first))
+	given := []isolation.EgressRule{second, third}
+	for range 2 {
+		w.ok("restrict", w.k.Restrict(w.ctx(), id, given))
+		is(second, third)
+	}
+	given[0] = first // the caller's own
+	is(second, third)
+	wrong := third
+	wrong.Protocol = "sctp"
+	w.refused("a wrong rule", w.k.Restrict(w.ctx(), id, []isolation.EgressRule{first, wrong}))
+	is(second, third)
+	w.ok("allow", w.k.Allow(w.ctx(), id, first))
+	is(first, second, third)
+	w.ok("restrict to none", w.k.Restrict(w.ctx(), id, nil))
+	is()
+	w.is("rules of none", w.k.Restrict(w.ctx(), w.Spec(2).ID, given), isolation.ErrUnknown)
+	w.KillInit(made)
+	w.is("rules of the dead", w.k.Restrict(w.ctx(), id, given), isolation.ErrGone)
 	w.take(id)
 }
 

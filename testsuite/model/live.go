@@ -261,6 +261,19 @@ func (k *Kernel) Allow(ctx context.Context, id string, rule isolation.EgressRule
 	})
 }
 
+// Restrict keeps these rules alone.
+func (k *Kernel) Restrict(ctx context.Context, id string, rules []isolation.EgressRule) error {
+	return k.amendLiving(ctx, "restrict", id, func(s *isolation.Spec) error {
+		for i, r := range rules {
+			if !slices.Contains([]string{"tcp", "udp", "icmp", "all"}, r.Protocol) {
+				return fmt.Errorf("rule %d: protocol %q", i+1, r.Protocol)
+			}
+		}
+		s.Network.Egress = slices.Clone(rules)
+		return nil
+	})
+}
+
 // Shape keeps the bandwidth.
 func (k *Kernel) Shape(ctx context.Context, id string, limit isolation.Bandwidth) error {
 	return k.amendLiving(ctx, "shape", id, func(s *isolation.Spec) error {

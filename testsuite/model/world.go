@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -96,6 +98,18 @@ func (Planner) Plan(
 		Network: isolation.Network{Ports: []isolation.PortMap{{Host: p.Port, Container: p.Port}}},
 	}
 	return spec, isolation.Job{Number: 1, Argv: []string{start.StartCommand}}, nil
+}
+
+// Egress takes destinations that are addresses.
+func (Planner) Egress(rules []messaging.EgressRule) (read []isolation.EgressRule, err error) {
+	for i, r := range rules {
+		address, err := netip.ParseAddr(r.Destination)
+		if err != nil {
+			return nil, fmt.Errorf("egress rule %d: %w", i+1, err)
+		}
+		read = append(read, isolation.EgressRule{Protocol: r.Protocol, First: address, Last: address, Log: r.Log})
+	}
+	return read, nil
 }
 
 // Store is a store in memory. What is in it outlives any number of trees.

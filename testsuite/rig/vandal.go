@@ -26,6 +26,14 @@ func (t Traces) FlushTable() error {
 	return t.changeRules(func(c *nftables.Conn, own *nftables.Table) error { c.FlushTable(own); return nil })
 }
 
+// FlushChain takes all rules out of a chain of the table.
+func (t Traces) FlushChain(name string) error {
+	return t.changeRules(func(c *nftables.Conn, own *nftables.Table) error {
+		c.FlushChain(&nftables.Chain{Name: name, Table: own})
+		return nil
+	})
+}
+
 // AddRule puts a rule that does nothing at the end of a chain of the table.
 func (t Traces) AddRule(chain string) error {
 	return t.changeRules(func(c *nftables.Conn, own *nftables.Table) error {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/deacon-agent/deacon/isolation"
@@ -113,13 +114,30 @@ func (n *node) mapPort(ctx context.Context, port uint16) error {
 }
 
 func (n *node) allow(ctx context.Context, address string) error {
-	rule := isolation.EgressRule{Protocol: "tcp", First: netip.MustParseAddr(address), Last: netip.MustParseAddr(address),
-		Ports: []isolation.PortSpan{{First: 80, Last: 90}}, ICMPType: -1, ICMPCode: -1}
 	n.try(fact{What: allowed, ID: n.first(), Text: address})
-	if err := n.box.Allow(ctx, n.first(), rule); err != nil {
+	if err := n.box.Allow(ctx, n.first(), webOf(address)); err != nil {
 		return err
 	}
 	n.say(fact{What: allowed, ID: n.first(), Text: address})
+	return nil
+}
+
+func webOf(address string) isolation.EgressRule {
+	return isolation.EgressRule{Protocol: "tcp", First: netip.MustParseAddr(address), Last: netip.MustParseAddr(address),
+		Ports: []isolation.PortSpan{{First: 80, Last: 90}}, ICMPType: -1, ICMPCode: -1}
+}
+
+// restrict leaves a container rules for these addresses alone.
+func (n *node) restrict(ctx context.Context, addresses string) error {
+	var rules []isolation.EgressRule
+	for address := range strings.FieldsSeq(addresses) {
+		rules = append(rules, webOf(address))
+	}
+	n.try(fact{What: restricted, ID: n.first(), Text: addresses})
+	if err := n.box.Restrict(ctx, n.first(), rules); err != nil {
+		return err
+	}
+	n.say(fact{What: restricted, ID: n.first(), Text: addresses})
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,21 +18,22 @@ import (
 
 // What can be said of a container or a job.
 const (
-	created   = "created"
-	started   = "started"
-	wrote     = "wrote"
-	ended     = "ended"
-	stopped   = "stopped"
-	limited   = "limited"
-	mapped    = "mapped"
-	allowed   = "allowed"
-	shaped    = "shaped"
-	noted     = "noted"
-	forgotten = "forgotten"
-	copiedIn  = "copied in"
-	copiedOut = "copied out"
-	destroyed = "destroyed"
-	released  = "released"
+	created    = "created"
+	started    = "started"
+	wrote      = "wrote"
+	ended      = "ended"
+	stopped    = "stopped"
+	limited    = "limited"
+	mapped     = "mapped"
+	allowed    = "allowed"
+	restricted = "restricted"
+	shaped     = "shaped"
+	noted      = "noted"
+	forgotten  = "forgotten"
+	copiedIn   = "copied in"
+	copiedOut  = "copied out"
+	destroyed  = "destroyed"
+	released   = "released"
 )
 
 // fact is what an agent answered, or, Trying, what it was about to do: from then
@@ -287,16 +289,28 @@ func judgeSpec(b *belief, status isolation.Status) error {
 			return fmt.Errorf("egress to %s was allowed, and is not on record", address)
 		}
 	}
-	if said, is := b.last[noted]; is {
-		fine := []string{said.Text}
-		for _, f := range b.tried[noted] {
-			fine = append(fine, f.Text)
-		}
-		if !slices.Contains(fine, string(status.Spec.Note)) {
-			return fmt.Errorf("its note is %q, not one of %q", status.Spec.Note, fine)
-		}
+	if fine, is := b.fine(noted); is && !slices.Contains(fine, string(status.Spec.Note)) {
+		return fmt.Errorf("its note is %q, not one of %q", status.Spec.Note, fine)
+	}
+	var rules []string
+	for _, r := range status.Spec.Network.Egress {
+		rules = append(rules, r.First.String())
+	}
+	if fine, is := b.fine(restricted); is && !slices.Contains(fine, strings.Join(rules, " ")) {
+		return fmt.Errorf("its egress rules are %q, not one of %q", rules, fine)
 	}
 	return nil
+}
+
+// fine are the texts that are true enough: the last that was answered, and what was
+// tried since. Before the first answer everything is.
+func (b *belief) fine(what string) (texts []string, is bool) {
+	said, is := b.last[what]
+	texts = []string{said.Text}
+	for _, f := range b.tried[what] {
+		texts = append(texts, f.Text)
+	}
+	return texts, is
 }
 
 func judgeFiles(b *belief, status isolation.Status) error {

@@ -100,6 +100,9 @@ var operations = []operation{
 	{name: "egress", set: sleeping, roles: beside, keeps: true, run: func(ctx context.Context, n *node) error {
 		return errors.Join(n.allow(ctx, "192.0.2.1"), n.allow(ctx, "192.0.2.2"))
 	}},
+	{name: "restrict", set: sleeping, roles: beside, keeps: true, run: func(ctx context.Context, n *node) error {
+		return errors.Join(n.restrict(ctx, "192.0.2.1"), n.restrict(ctx, "192.0.2.2 192.0.2.3"), n.restrict(ctx, ""))
+	}},
 	{name: "shape", set: sleeping, roles: beside, keeps: true, run: func(ctx context.Context, n *node) error {
 		return n.shape(ctx, 1<<20)
 	}},

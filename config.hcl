@@ -118,6 +118,14 @@ instance {
   # First processes that wait ready for the next starts, 0.7 MB each. A start
   # that finds one takes half the time. On cgroup v2 there are none.
   spares = 8
+
+  # How much an instance may send a second, and as much receive, and how much of
+  # that at once. Left out: as much as the machine can; and the burst a tenth of
+  # the rate.
+  bandwidth {
+    #rate = "10MiB"
+    #burst = "1MiB"
+  }
 }
 
 network {

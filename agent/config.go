@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/network"
 )
 
@@ -116,10 +117,11 @@ type Instance struct {
 	CPUSharesMax          uint64
 	DiskInodes            int64
 	Processes             int64
-	CrashLifetime         time.Duration // how long a crashed instance is remembered
-	OutputMaxBytes        int64         // kept of each of a job's output files
-	StartsMax             int           // starts in flight at once
-	Spares                int           // PID 1s that wait for the next starts
+	CrashLifetime         time.Duration       // how long a crashed instance is remembered
+	OutputMaxBytes        int64               // kept of each of a job's output files
+	StartsMax             int                 // starts in flight at once
+	Spares                int                 // PID 1s that wait for the next starts
+	Bandwidth             isolation.Bandwidth // each way; no rate: no limit
 }
 
 // Network is the containers' network.

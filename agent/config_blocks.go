@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/deacon-agent/deacon/agent/settings"
+	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/network"
 	"github.com/deacon-agent/deacon/isolation/slot"
 	"github.com/deacon-agent/deacon/staging/stack"
@@ -40,6 +41,9 @@ const (
 	diskMin         = 64 << 20
 	poolSizeMin     = 256 << 20
 	outputMin       = 64 << 10
+	rateMin         = 1 << 10
+	rateMax         = 1 << 40
+	burstShare      = 10     // of a second: the burst that a rate has where none is given
 	sharesMax       = 262144 // the kernel's
 	processesMin    = 8
 	countMax        = 1 << 40
@@ -235,6 +239,21 @@ func (b *instanceBlock) read(r *settings.Reader, n *Instance) {
 		r.Fault(given(b.CPUSharesMin, b.CPUSharesMax), "Bounds crossed", "cpu_shares_min %d is above cpu_shares_max %d.",
 			n.CPUSharesMin, n.CPUSharesMax)
 	}
+	readBlock(b.Bandwidth, func(l *bandwidthBlock) { l.read(r, &n.Bandwidth) })
+}
+
+func (b *bandwidthBlock) read(r *settings.Reader, n *isolation.Bandwidth) {
+	if b.Rate == nil {
+		if b.Burst != nil {
+			r.Fault(b.Burst, "A burst without a rate", "\"burst\" needs \"rate\" beside it.")
+		}
+		return
+	}
+	var rate int64
+	r.Size(b.Rate, &rate, rateMin, rateMax)
+	burst := min(rate/burstShare, math.MaxUint32)
+	r.Size(b.Burst, &burst, 0, math.MaxUint32)
+	*n = isolation.Bandwidth{Rate: uint64(rate), Burst: uint64(burst)}
 }
 
 // given is the first of the attributes that the file has: where a fault of two

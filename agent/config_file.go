@@ -104,6 +104,13 @@ type instanceBlock struct {
 	OutputMax             *hcl.Attribute `hcl:"output_max,optional"`
 	StartsMax             *hcl.Attribute `hcl:"starts_max,optional"`
 	Spares                *hcl.Attribute `hcl:"spares,optional"`
+
+	Bandwidth *bandwidthBlock `hcl:"bandwidth,block"`
+}
+
+type bandwidthBlock struct {
+	Rate  *hcl.Attribute `hcl:"rate,optional"`
+	Burst *hcl.Attribute `hcl:"burst,optional"`
 }
 
 type networkBlock struct {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/network"
 	"github.com/deacon-agent/deacon/messaging"
 )
@@ -125,7 +126,8 @@ func TestEverySuggestedSettingWorks(t *testing.T) {
 	for _, at := range found {
 		setting := string(src[at[4]:at[5]])
 		changed := bytes.Join([][]byte{src[:at[3]], src[at[4]:]}, nil)
-		needs := map[string]string{"password = ": "user", "password_file = ": "user", "cert = ": "key", "key = ": "cert"}
+		needs := map[string]string{"password = ": "user", "password_file = ": "user", "cert = ": "key", "key = ": "cert",
+			"burst = ": "rate"}
 		if other := needs[setting]; other != "" {
 			changed = bytes.Replace(changed, []byte("#"+other+" ="), []byte(other+" ="), 1)
 		}
@@ -165,7 +167,7 @@ func TestEverySettingArrives(t *testing.T) {
 		Intervals: Intervals{Heartbeat: 9 * time.Second, Advertise: 1500 * time.Millisecond, RouterRegister: time.Minute},
 		Instance: Instance{HealthCheckTimeout: 2 * time.Minute, StopGrace: 0, MemoryToCPUShareRatio: 4, CPUSharesMin: 2,
 			CPUSharesMax: 512, DiskInodes: 5000, Processes: 64, CrashLifetime: 24 * time.Hour,
-			OutputMaxBytes: 128 << 10, StartsMax: 4},
+			OutputMaxBytes: 128 << 10, StartsMax: 4, Bandwidth: isolation.Bandwidth{Rate: 5 << 20, Burst: 256 << 10}},
 		Network: Network{Pool: netip.MustParsePrefix("10.9.0.0/20"), PortFirst: 2000, PortLast: 2999, MTU: 1400,
 			Egress: network.Reject, Denied: []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")},
 			Allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, HostAccess: true, ReleaseDelay: 5 * time.Second,
@@ -180,6 +182,31 @@ func TestEverySettingArrives(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, byValue, byAddress, byPort); diff != "" {
 		t.Error("(-want +got):\n", diff)
+	}
+}
+
+func TestAnInstancesBandwidthHasABurst(t *testing.T) {
+	for src, want := range map[string]isolation.Bandwidth{
+		"":                            {},
+		"bandwidth {}":                {},
+		`bandwidth { rate = "1MiB" }`: {Rate: 1 << 20, Burst: 1 << 20 / 10},
+		`bandwidth { rate = "1TiB" }`: {Rate: 1 << 40, Burst: math.MaxUint32},
+		"bandwidth {\n rate = \"1KiB\"\n burst = \"0B\"\n}": {Rate: 1 << 10},
+	} {
+		if got := mustParse(t, "instance {\n"+src+"\n}").Instance.Bandwidth; got != want {
+			t.Errorf("%q is %+v, want %+v", src, got, want)
+		}
+	}
+	for src, want := range map[string]string{
+		`bandwidth { burst = "1MiB" }`:                        `"burst" needs "rate"`,
+		`bandwidth { rate = "1000B" }`:                        `"rate" must be from 1KiB to`,
+		`bandwidth { rate = "10Mbit" }`:                       `"rate" must have one of the units`,
+		"bandwidth {\n rate = \"1MiB\"\n burst = \"4GiB\"\n}": `"burst" must be from 0 bytes to`,
+	} {
+		_, err := ParseConfig("config.hcl", []byte("instance {\n"+src+"\n}"))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "config.hcl line") {
+			t.Errorf("%q: error is %v, want %q", src, err, want)
+		}
 	}
 }
 
@@ -240,6 +267,10 @@ func TestOddButAllowedIsAWarningWithItsLine(t *testing.T) {
 		if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], want) {
 			t.Errorf("%q: warnings are %q, want one that begins with %q", src, c.Warnings, want)
 		}
+	}
+	holes := mustParse(t, "network {\n  denied = [\"10.1.0.0/16\"]\n  allowed = [\"10.1.2.0/24\"]\n}")
+	if len(holes.Warnings) != 0 {
+		t.Errorf("a hole in what is denied: warnings are %q", holes.Warnings)
 	}
 }
 

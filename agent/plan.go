@@ -125,6 +125,7 @@ func (p *Planner) limits(l messaging.ApplicationLimits) (isolation.Limits, error
 		Pids:        c.Processes,
 		DiskBytes:   l.DiskMiB * mib,
 		DiskInodes:  c.DiskInodes,
+		Bandwidth:   c.Bandwidth,
 	}, nil
 }
 

@@ -45,6 +45,10 @@ instance {
   output_max                = "128KiB"
   starts_max                = 4
   spares                    = 0
+  bandwidth {
+    rate  = "5MiB"
+    burst = "256KiB"
+  }
 }
 network {
   pool       = "10.9.0.0/20"

@@ -75,7 +75,7 @@ type handle struct {
 	id     string // the container's
 	parts  parts
 	parent kit.Ref[handlesMessage]
-	create *messaging.CreateContainer // nil: a successor's
+	birth
 
 	state     handleState
 	note      note
@@ -108,11 +108,16 @@ type handle struct {
 	nudge     func()
 }
 
-func (w *world) handleKind(id string, create *messaging.CreateContainer, p parts,
-	parent kit.Ref[handlesMessage]) kit.Kind[handleMessage] {
+// birth is a container's place among all that were made, and what asked for it.
+type birth struct {
+	number uint64
+	create *messaging.CreateContainer // nil: it is there, a successor takes it up
+}
+
+func (w *world) handleKind(id string, b birth, p parts, parent kit.Ref[handlesMessage]) kit.Kind[handleMessage] {
 	return kit.Kind[handleMessage]{Name: "handle", Budget: w.Budget, New: func() kit.Actor[handleMessage] {
 		return &handle{
-			w: w, id: id, create: create, parts: p, parent: parent, jobs: map[uint32]*clientJob{},
+			w: w, id: id, birth: b, parts: p, parent: parent, jobs: map[uint32]*clientJob{},
 			starting: map[uint32]wish{}, mapping: map[messaging.Ask]reservePort{}, reads: map[messaging.Ask]*reading{},
 		}
 	}}

@@ -56,6 +56,7 @@ func (h *handle) designed(c *kit.Context[handleMessage], m designed) {
 		grace = *h.create.Grace
 	}
 	h.note = newNote(name, grace)
+	h.note.Number = h.number
 	h.spec = m.spec
 	h.spec.Note = h.note.encode()
 	h.order(c, containerOrder{goal: goalRun, spec: h.spec, fresh: true})

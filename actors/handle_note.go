@@ -29,6 +29,9 @@ type note struct {
 	Jobs   map[uint32]jobNote `json:"jobs,omitempty"` // that nobody has linked
 	// LastJob is the greatest number that one of its jobs had: they are used once.
 	LastJob uint32 `json:"last_job,omitempty"`
+	// Number is the container's place in the order in which clients made theirs: a
+	// clock that was set back would tell another. 0: made before there were any.
+	Number uint64 `json:"number,omitempty"`
 }
 
 // jobNote is what PID 1 doesn't know of a job.

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
-	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/messaging"
 )
 
@@ -420,31 +418,6 @@ func TestWhatIsSaidToBeLostIsNotDone(t *testing.T) {
 		}
 		if info := a.inspect("h").(messaging.ContainerInspected).Info; len(info.Jobs) != said {
 			t.Errorf("%d jobs run, %d were said to", len(info.Jobs), said)
-		}
-	})
-}
-
-// The agent was killed between a destroy's answer and the release, and after
-// the handle was given again.
-func TestOneOfTwoContainersWithOneHandleGoes(t *testing.T) {
-	onStage(t, func(t *testing.T, s *stage) {
-		for n, id := range []string{"old", "new"} {
-			spec := isolation.Spec{ID: id, Slot: uint32(n), Epoch: 1, Owner: isolation.OwnerWarden,
-				Created: time.Now().Add(time.Duration(n) * time.Second),
-				Note:    []byte(`{"handle":"aA==","grace":60000000000,"state":"active"}`)}
-			if _, err := s.kernel.Create(t.Context(), spec, nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s.begin()
-		pass(time.Second)
-		c := s.connect(1)
-		if got := c.list(); !slices.Equal(got, []string{"h"}) {
-			t.Errorf("listed %q", got)
-		}
-		pass(time.Minute)
-		if held := s.held(); len(held) != 1 || held[0].ID != "new" {
-			t.Errorf("left are %v, want the newer one", held)
 		}
 	})
 }

@@ -1,10 +1,13 @@
 package actors_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/messaging"
 )
 
@@ -107,4 +110,38 @@ func TestWhoLeavesBeforeItsAnswerTakesTheJobAlong(t *testing.T) {
 		s.begin()
 		expectAnswer(t, "link", s.connect(2).link(handle, 1), messaging.Failed{Text: "no such job"})
 	})
+}
+
+// The agent was killed between a destroy's answer and the release, and after
+// the handle was given again.
+func TestOneOfTwoContainersWithOneHandleGoes(t *testing.T) {
+	for what, note := range map[string]func(n int) (number int, later time.Duration){
+		"by the time":              func(n int) (int, time.Duration) { return 0, time.Duration(n) * time.Second },
+		"though the clock was set": func(n int) (int, time.Duration) { return 7 + n, -time.Duration(n) * time.Hour },
+		"after one without number": func(n int) (int, time.Duration) { return n, -time.Duration(n) * time.Hour },
+	} {
+		t.Run(what, func(t *testing.T) {
+			onStage(t, func(t *testing.T, s *stage) {
+				for n, id := range []string{"old", "new"} {
+					number, later := note(n)
+					spec := isolation.Spec{ID: id, Slot: uint32(n), Epoch: 1, Owner: isolation.OwnerWarden,
+						Created: time.Now().Add(later),
+						Note:    fmt.Appendf(nil, `{"handle":"aA==","grace":60000000000,"state":"active","number":%d}`, number)}
+					if _, err := s.kernel.Create(t.Context(), spec, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.begin()
+				pass(time.Second)
+				c := s.connect(1)
+				if got := c.list(); !slices.Equal(got, []string{"h"}) {
+					t.Errorf("listed %q", got)
+				}
+				pass(time.Minute)
+				if held := s.held(); len(held) != 1 || held[0].ID != "new" {
+					t.Errorf("left are %v, want the newer one", held)
+				}
+			})
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -93,6 +94,7 @@ type handles struct {
 	names   map[string]string         // container by handle, from the request to make it on
 	order   []string                  // containers that can be named, oldest first
 	lastJob uint32                    //
+	number  uint64                    // of the container that was made last
 	asks    map[messaging.Ask]string  // container that is to answer
 	handing map[messaging.Ask]string  // of what was answered: the client may not have it yet
 	clients map[messaging.Client]map[string]bool
@@ -187,7 +189,9 @@ func (s *handles) takeUp(c *kit.Context[handlesMessage], m wardenListed) {
 	}
 	s.listed = true
 	specs := slices.DeleteFunc(m.specs, func(spec isolation.Spec) bool { return spec.Owner != isolation.OwnerWarden })
-	slices.SortStableFunc(specs, func(a, b isolation.Spec) int { return a.Created.Compare(b.Created) })
+	slices.SortStableFunc(specs, func(a, b isolation.Spec) int {
+		return cmp.Or(cmp.Compare(s.w.noteOf(a).Number, s.w.noteOf(b).Number), a.Created.Compare(b.Created))
+	})
 	for _, spec := range specs {
 		s.adopt(c, spec)
 	}
@@ -200,7 +204,8 @@ func (s *handles) takeUp(c *kit.Context[handlesMessage], m wardenListed) {
 // was cut short.
 func (s *handles) adopt(c *kit.Context[handlesMessage], spec isolation.Spec) {
 	n := s.w.noteOf(spec)
-	s.spawn(c, spec.ID, nil)
+	s.spawn(c, spec.ID, birth{number: n.Number})
+	s.number = max(s.number, n.Number)
 	kept := s.held[spec.ID]
 	kept.pending, kept.untold, kept.name = true, true, string(n.Handle)
 	s.lastJob = max(s.lastJob, n.LastJob)
@@ -249,10 +254,9 @@ func (s *handles) remove(id string) {
 	})
 }
 
-func (s *handles) spawn(c *kit.Context[handlesMessage], id string, create *messaging.CreateContainer) {
-	ref := kit.Spawn(c, id, s.w.handleKind(id, create, s.parts, c.Self()), func(name string, reason error) handlesMessage {
-		return handleForsook{name, reason}
-	})
+func (s *handles) spawn(c *kit.Context[handlesMessage], id string, b birth) {
+	kind := s.w.handleKind(id, b, s.parts, c.Self())
+	ref := kit.Spawn(c, id, kind, func(name string, reason error) handlesMessage { return handleForsook{name, reason} })
 	s.held[id] = &keptHandle{ref: ref, life: 1, clients: map[messaging.Client]bool{}}
 }
 
@@ -299,7 +303,8 @@ func (s *handles) create(c *kit.Context[handlesMessage], m messaging.CreateConta
 	}
 	s.names[name] = id
 	s.asks[m.Ask] = id
-	s.spawn(c, id, &m)
+	s.number++
+	s.spawn(c, id, birth{s.number, &m})
 	s.held[id].name = name
 	s.refer(m.Client, id)
 }

@@ -9,63 +9,6 @@ import (
 	"github.com/deacon-agent/deacon/messaging"
 )
 
-// instanceMessage is everything that an instance is told.
-//
-//sumtype:decl
-type instanceMessage interface{ instance() }
-
-type (
-	granted struct{ placement Placement }
-	denied  struct{ words string }
-	// dropletReady and dropletFailed answer need.
-	dropletReady  struct{ droplet Droplet }
-	dropletFailed struct{ err error }
-	// told is a fact about the instance's container.
-	told struct{ fact containerFact }
-	// vanished says that the container's actor is gone, whatever became of the container.
-	vanished struct{}
-	// stop is the controller's order.
-	stop struct{}
-	// describe asks for one InstanceFound, status for one InstanceDescribed.
-	describe struct{ find messaging.FindInstances }
-	status   struct{ replyTo string }
-	measured struct {
-		answer func(*messaging.InstanceStats) messaging.Event
-		usage  isolation.Usage
-		err    error
-	}
-	// nudge repeats what the instance waits for: requests are safe to repeat,
-	// and whoever was to answer may have been restarted meanwhile.
-	nudge struct{}
-	// announce asks a running instance to register its routes again.
-	announce struct{}
-	// harmed says what somebody else took from a container that could not be kept
-	// without it.
-	harmed struct{ container, what string }
-	// update has one hold that is on disk, evacuate the order to leave.
-	update   struct{ update *Update }
-	evacuate struct{}
-	// speak says that the record is on disk, and the instance may be told of.
-	speak struct{}
-)
-
-func (granted) instance()       {}
-func (denied) instance()        {}
-func (dropletReady) instance()  {}
-func (dropletFailed) instance() {}
-func (told) instance()          {}
-func (vanished) instance()      {}
-func (stop) instance()          {}
-func (describe) instance()      {}
-func (status) instance()        {}
-func (measured) instance()      {}
-func (nudge) instance()         {}
-func (announce) instance()      {}
-func (update) instance()        {}
-func (evacuate) instance()      {}
-func (speak) instance()         {}
-func (harmed) instance()        {}
-
 // instance is one application instance: the DEA's state machine. All that it
 // must not forget is in its record; everything else it asks for again.
 type instance struct {
@@ -89,7 +32,10 @@ type instance struct {
 	done       bool    // and nobody reads its files any more
 	oom        bool
 	sample     sample
-	nudge      func() // cancels the nudge under way
+	// unruled says that the container may have other egress rules than it is to have,
+	// restricting that they are being replaced.
+	unruled, restricting bool
+	nudge                func() // cancels the nudge under way
 }
 
 func (w *world) instanceKind(id string, p parts, parent kit.Ref[instancesMessage]) kit.Kind[instanceMessage] {
@@ -161,6 +107,8 @@ func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) e
 		i.describe(c, m.find)
 	case status:
 		i.status(c, m.replyTo)
+	case restricted:
+		i.restricted(c, m)
 	case measured:
 		i.report(c, m)
 	case nudge:
@@ -193,6 +141,7 @@ func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 		i.held = !i.placedWith.IsZero() // else a former incarnation's order is answered: nobody is watched
 		i.input(c, inActive, ending{})
 		i.announce() // adopted: the router may not know
+		i.restrict(c)
 		i.parent.Tell(instanceSettled{i.id})
 		if i.state == instanceStarting && !i.record.probed() {
 			i.input(c, inHealthy, ending{}) // no port to wait for
@@ -361,6 +310,8 @@ func (i *instance) keep(c *kit.Context[instanceMessage]) bool {
 		i.halt(c)
 	case !i.held:
 		i.order(c, containerOrder{goal: goalKeep})
+	case i.unruled:
+		i.restrict(c)
 	default:
 		return false
 	}
@@ -378,6 +329,8 @@ func (i *instance) start(c *kit.Context[instanceMessage]) {
 		i.halt(c)
 	case !i.held:
 		i.run(c)
+	case i.unruled:
+		i.restrict(c)
 	}
 }
 

@@ -11,6 +11,12 @@ import (
 // update notes what is to change of each instance that lives. One that isn't up yet
 // changes too: it would come up with routes that nobody wants any more.
 func (s *instances) update(c *kit.Context[instancesMessage], m messaging.UpdateInstances) {
+	if m.Egress != nil {
+		if _, err := s.w.Planner.Egress(*m.Egress); err != nil {
+			c.Log().Warn("an update is refused", "application", m.Application, "reason", err)
+			return
+		}
+	}
 	var noted []string
 	for _, r := range s.selected(messaging.Filter{Application: m.Application}) {
 		if !r.live() || r.State == messaging.Stopping {
@@ -55,10 +61,14 @@ func (r Record) update(m messaging.UpdateInstances, newID func() string) *Update
 	if m.Version == "" {
 		m.Version = next.Start.Version
 	}
-	if m.Version == next.Start.Version && slices.Equal(m.URIs, next.URIs) {
+	if m.Egress == nil && !slices.Equal(r.Start.Egress, next.Start.Egress) {
+		m.Egress = &next.Start.Egress // of the one that doesn't hold yet
+	}
+	if m.Version == next.Start.Version && slices.Equal(m.URIs, next.URIs) &&
+		(m.Egress == nil || slices.Equal(*m.Egress, next.Start.Egress)) {
 		return nil
 	}
-	u := &Update{Renamed: r.Renamed, Version: m.Version, URIs: m.URIs}
+	u := &Update{Renamed: r.Renamed, Version: m.Version, URIs: m.URIs, Egress: m.Egress}
 	switch m.Version {
 	case r.Start.Version:
 	case next.Start.Version:
@@ -73,6 +83,9 @@ func (r Record) update(m messaging.UpdateInstances, newID func() string) *Update
 func (r Record) updated() Record {
 	if u := r.Update; u != nil {
 		r.Renamed, r.Start.Version, r.URIs, r.Update = u.Renamed, u.Version, u.URIs, nil
+		if u.Egress != nil && !slices.Equal(*u.Egress, r.Start.Egress) {
+			r.Start.Egress, r.Ruled = *u.Egress, true
+		}
 	}
 	return r
 }
@@ -95,7 +108,11 @@ func (i *instance) update(c *kit.Context[instanceMessage], u *Update) {
 		return
 	}
 	i.record.Renamed, i.record.Start.Version, i.record.URIs = now.Renamed, now.Start.Version, now.URIs
+	i.record.Start.Egress, i.record.Ruled = now.Start.Egress, now.Ruled
 	i.reroute(was.URIs, now.URIs)
+	if u.Egress != nil {
+		i.restrict(c)
+	}
 	i.tell(messaging.InstanceUpdated{
 		NodeID: i.w.Node.ID, Application: now.Start.Application, Was: was.Named(), Instance: now.Named(),
 		Index: now.Start.Index, Version: now.Start.Version, URIs: now.URIs, At: c.Now(),

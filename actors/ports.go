@@ -38,6 +38,8 @@ type Kernel interface {
 	// Release takes back what Destroy left, in one batch; then slots may be used again.
 	Release(ctx context.Context, ids []string) error
 	Usage(ctx context.Context, id string) (isolation.Usage, error)
+	// Restrict replaces all egress rules of a container that lives by these, in one moment.
+	Restrict(ctx context.Context, id string, rules []isolation.EgressRule) error
 	// Probe makes one TCP connection from the node and closes it.
 	Probe(ctx context.Context, address netip.AddrPort) error
 	// Audit compares every container that lives with what it was made, gives back
@@ -63,8 +65,6 @@ type Live interface {
 	// Map adds a port mapping, Allow an egress rule before all others.
 	Map(ctx context.Context, id string, port isolation.PortMap) error
 	Allow(ctx context.Context, id string, rule isolation.EgressRule) error
-	// Restrict replaces all egress rules by these, in one moment.
-	Restrict(ctx context.Context, id string, rules []isolation.EgressRule) error
 	// Shape limits traffic each way.
 	Shape(ctx context.Context, id string, limit isolation.Bandwidth) error
 	// CopyIn and CopyOut copy as the container's own user may.
@@ -217,6 +217,7 @@ type Record struct {
 	StopOrdered     bool                    `json:"stop_ordered"` // and maybe not begun
 	BootID          string                  `json:"boot_id"`      // of the machine's boot in which it was placed
 	Update          *Update                 `json:"update,omitempty"`
+	Ruled           bool                    `json:"ruled,omitempty"`       // an update has changed its egress rules
 	EvacuateBy      time.Time               `json:"evacuate_by,omitzero"`  // the node's; zero: it isn't evacuated
 	EvacuatedAt     time.Time               `json:"evacuated_at,omitzero"` // when that was told
 }
@@ -224,9 +225,10 @@ type Record struct {
 // Update is what a controller wants changed of an instance that runs on. It holds
 // once it is on disk: nobody may hear of what a successor doesn't know.
 type Update struct {
-	Renamed string   `json:"renamed"` // as in the record, and so the others
-	Version string   `json:"version"`
-	URIs    []string `json:"uris"`
+	Renamed string                  `json:"renamed"` // as in the record, and so the others
+	Version string                  `json:"version"`
+	URIs    []string                `json:"uris"`
+	Egress  *[]messaging.EgressRule `json:"egress,omitempty"` // nil: stay
 }
 
 // Sink takes what the node tells; it doesn't block.

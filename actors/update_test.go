@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -211,5 +212,63 @@ func TestTheNewestUpdateHolds(t *testing.T) {
 		if !known["a.example"] || known["b.example"] || !known["c.example"] {
 			t.Errorf("routers know %v after %q", known, s.rerouted())
 		}
+	})
+}
+
+// While it runs, by whoever is in charge when it can be done.
+func TestAnUpdateReplacesEgressRules(t *testing.T) {
+	rules := func(addresses ...string) *[]messaging.EgressRule {
+		all := []messaging.EgressRule{}
+		for _, address := range addresses {
+			all = append(all, messaging.EgressRule{Protocol: "tcp", Destination: address})
+		}
+		return &all
+	}
+	onStage(t, func(t *testing.T, s *stage) {
+		refuse := true
+		s.kernel.Fault = func(call, _ string) error {
+			if call == "restrict" && refuse {
+				return errors.New("not now")
+			}
+			return nil
+		}
+		s.begin()
+		s.start("web", "serve", "a.example")
+		pass(time.Second)
+		has := func(want ...string) {
+			t.Helper()
+			var got []string
+			for _, r := range s.held()[0].Network.Egress {
+				got = append(got, r.First.String())
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("the container has the rules %q, want %q", got, want)
+			}
+		}
+		give := func(rules *[]messaging.EgressRule) {
+			s.tree.Deliver(messaging.UpdateInstances{Application: "web", URIs: []string{"a.example"}, Egress: rules})
+		}
+		give(rules("192.0.2.1"))
+		pass(5 * time.Second)
+		has()
+		refuse = false
+		pass(5 * time.Second) // it is tried again
+		has("192.0.2.1")
+		give(rules("192.0.2.2"))
+		give(rules("192.0.2.3", "192.0.2.4"))
+		pass(time.Second)
+		has("192.0.2.3", "192.0.2.4")
+		give(rules("192.0.2.5", "nowhere"))
+		give(nil)
+		pass(time.Second)
+		has("192.0.2.3", "192.0.2.4") // what is wrong changes nothing
+		refuse = true
+		give(rules())
+		pass(time.Second)
+		s.crash()
+		refuse = false
+		s.begin()
+		pass(time.Second)
+		has()
 	})
 }

@@ -102,6 +102,9 @@ func (s *store) wrote(batch map[string]uint64, upTo uint64, failed error) {
 		}
 	}
 	s.unsynced = s.unsynced || len(batch) > 0
+	if failed != nil {
+		s.complain(failed) // before anybody who waits goes on
+	}
 	s.waiting = slices.DeleteFunc(s.waiting, func(f flush) bool {
 		if f.change > upTo {
 			return false
@@ -109,9 +112,6 @@ func (s *store) wrote(batch map[string]uint64, upTo uint64, failed error) {
 		f.done <- failed
 		return true
 	})
-	if failed != nil {
-		s.complain(failed)
-	}
 }
 
 // renew writes the journal anew where that is due.

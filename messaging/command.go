@@ -98,8 +98,9 @@ type StopInstances struct{ Filter Filter }
 // router.unregister and heartbeats.
 type UpdateInstances struct {
 	Application string
-	Version     string   // empty: stays
-	URIs        []string // all of them, from now on
+	Version     string        // empty: stays
+	URIs        []string      // all of them, from now on
+	Egress      *[]EgressRule // all of them, from now on; nil: stay
 }
 
 // FindInstances asks for every instance that the filter selects

@@ -164,6 +164,11 @@ func (s *Steps) Usage(ctx context.Context, id string) (isolation.Usage, error) {
 	return s.Kernel.Usage(ctx, id)
 }
 
+// Restrict may fail, be slow, or lose its answer.
+func (s *Steps) Restrict(ctx context.Context, id string, rules []isolation.EgressRule) error {
+	return s.step(ctx, func() error { return s.Kernel.Restrict(ctx, id, rules) })
+}
+
 // Probe may fail or be slow.
 func (s *Steps) Probe(ctx context.Context, address netip.AddrPort) error {
 	if _, err := s.pass(ctx); err != nil {

@@ -28,7 +28,7 @@ func encodeCommand(cmd messaging.Command, nodeID string) (subject string, messag
 	case messaging.StopInstances:
 		return SubjectStop, filter(c.Filter), need("application", c.Filter.Application)
 	case messaging.UpdateInstances:
-		return SubjectUpdate, updateMessage{c.Application, present(c.URIs), c.Version}, need("application", c.Application)
+		return SubjectUpdate, changes(c), need("application", c.Application)
 	case messaging.FindInstances:
 		m := findMessage{filterMessage: filter(c.Filter), IncludeStats: c.IncludeStats}
 		if c.IncludePath {
@@ -65,22 +65,21 @@ func filter(f messaging.Filter) filterMessage {
 
 func start(c messaging.StartInstance) startMessage {
 	m := startMessage{
-		Partition:          c.Partition,
-		Droplet:            c.Application,
-		Index:              c.Index,
-		Name:               c.Name,
-		Version:            c.Version,
-		URIs:               present(c.URIs),
-		SHA1:               given(c.Droplet.SHA1),
-		SHA256:             c.Droplet.SHA256,
-		ExecutableURI:      given(c.Droplet.URI),
-		Limits:             limitsMessage{c.Limits.MemoryMiB, c.Limits.DiskMiB, c.Limits.Files},
-		Services:           []serviceMessage{},
-		Env:                []string{},
-		Stack:              c.Stack,
-		StartCommand:       given(c.StartCommand),
-		VCAPApplication:    c.VCAPApplication,
-		EgressNetworkRules: []egressMessage{},
+		Partition:       c.Partition,
+		Droplet:         c.Application,
+		Index:           c.Index,
+		Name:            c.Name,
+		Version:         c.Version,
+		URIs:            present(c.URIs),
+		SHA1:            given(c.Droplet.SHA1),
+		SHA256:          c.Droplet.SHA256,
+		ExecutableURI:   given(c.Droplet.URI),
+		Limits:          limitsMessage{c.Limits.MemoryMiB, c.Limits.DiskMiB, c.Limits.Files},
+		Services:        []serviceMessage{},
+		Env:             []string{},
+		Stack:           c.Stack,
+		StartCommand:    given(c.StartCommand),
+		VCAPApplication: c.VCAPApplication,
 	}
 	if s := wholeSeconds(c.HealthCheckTimeout); s != 0 {
 		m.HealthCheckTimeout = &s
@@ -93,10 +92,24 @@ func start(c messaging.StartInstance) startMessage {
 	for _, v := range c.Environment {
 		m.Env = append(m.Env, v.Name+"="+v.Value)
 	}
-	for _, r := range c.Egress {
-		m.EgressNetworkRules = append(m.EgressNetworkRules, egress(r))
+	m.EgressNetworkRules = egressRules(c.Egress)
+	return m
+}
+
+func changes(c messaging.UpdateInstances) updateMessage {
+	m := updateMessage{Droplet: c.Application, URIs: present(c.URIs), Version: c.Version}
+	if c.Egress != nil {
+		m.EgressNetworkRules = new(egressRules(*c.Egress))
 	}
 	return m
+}
+
+func egressRules(rules []messaging.EgressRule) []egressMessage {
+	all := []egressMessage{}
+	for _, r := range rules {
+		all = append(all, egress(r))
+	}
+	return all
 }
 
 func egress(r messaging.EgressRule) egressMessage {

@@ -178,6 +178,9 @@ func decodeUpdate(body []byte) (messaging.Command, error) {
 		Version:     m.id("version"),
 		URIs:        m.texts("uris"),
 	}
+	if _, given := m.given("egress_network_rules"); given {
+		update.Egress = new(decodeEgress(m))
+	}
 	return update, m.in.wrong
 }
 

@@ -181,6 +181,8 @@ type updateMessage struct {
 	Droplet string   `json:"droplet"`
 	URIs    []string `json:"uris"`
 	Version string   `json:"version,omitempty"`
+
+	EgressNetworkRules *[]egressMessage `json:"egress_network_rules,omitempty"`
 }
 
 type discoverMessage struct {

@@ -124,7 +124,7 @@ var sampleCommands = []sampleCommand{
 	{"command_stop.json", messaging.StopInstances{Filter: exampleFilter}},
 	{"command_stop_all.json", messaging.StopInstances{Filter: messaging.Filter{Application: application}}},
 	{"command_update.json", messaging.UpdateInstances{
-		Application: application, Version: appVersion, URIs: exampleStart.URIs,
+		Application: application, Version: appVersion, URIs: exampleStart.URIs, Egress: &exampleStart.Egress,
 	}},
 	{"command_update_least.json", messaging.UpdateInstances{Application: application}},
 	{"command_find.json", messaging.FindInstances{Filter: exampleFilter, IncludeStats: true, IncludePath: true}},

@@ -69,12 +69,12 @@ func (c *controller) stop(f messaging.Filter) {
 }
 
 // update changes what is wanted of an application too.
-func (c *controller) update(application, version string, uris []string) {
-	if m, wanted := c.wanted[application]; wanted {
-		m.Version, m.URIs = cmp.Or(version, m.Version), uris
-		c.wanted[application] = m
+func (c *controller) update(u messaging.UpdateInstances) {
+	if m, wanted := c.wanted[u.Application]; wanted {
+		m.Version, m.URIs = cmp.Or(u.Version, m.Version), u.URIs
+		c.wanted[u.Application] = m
 	}
-	c.w.wire.send(messaging.UpdateInstances{Application: application, Version: version, URIs: uris})
+	c.w.wire.send(u)
 }
 
 func (c *controller) hear(b messaging.Beat) { c.beat, c.beaten = b, c.w.clock.Now() }

@@ -44,7 +44,10 @@ var operations = []struct {
 	{"update", 3, false, func(w *world, rng *rand.Rand) {
 		name := applications[rng.IntN(len(applications))].name
 		uris := []string{name + ".example", "www." + name + ".example", name + ".test"}[rng.IntN(3):]
-		w.controller.update(name, []string{"", "v0", "v1"}[rng.IntN(3)], uris[:rng.IntN(len(uris)+1)])
+		w.controller.update(messaging.UpdateInstances{
+			Application: name, Version: []string{"", "v0", "v1"}[rng.IntN(3)], URIs: uris[:rng.IntN(len(uris)+1)],
+			Egress: rulesOf(rng),
+		})
 	}},
 	{"reconcile", 3, false, func(w *world, _ *rand.Rand) { w.controller.reconcile() }},
 	{"ask around", 2, false, func(w *world, rng *rand.Rand) {
@@ -124,6 +127,21 @@ var operations = []struct {
 		w.skew += time.Duration(rng.IntN(7200)-3600) * time.Second
 		w.note("the clock is %s wrong", w.skew)
 	}},
+}
+
+// rulesOf are none, a few, or one that is wrong.
+func rulesOf(rng *rand.Rand) *[]messaging.EgressRule {
+	rules := []messaging.EgressRule{}
+	for i := range rng.IntN(3) {
+		rules = append(rules, messaging.EgressRule{Protocol: "tcp", Destination: fmt.Sprintf("192.0.2.%d", 1+i+rng.IntN(4))})
+	}
+	switch rng.IntN(6) {
+	case 0:
+		rules = append(rules, messaging.EgressRule{Protocol: "tcp", Destination: "nowhere"})
+	case 1, 2, 3:
+		return nil
+	}
+	return &rules
 }
 
 func filterOf(rng *rand.Rand) messaging.Filter {

@@ -120,7 +120,7 @@ var orders = map[string]func(s *scenario, w []string) error{
 		return s.run(0)
 	},
 	"update": func(s *scenario, w []string) error { // APPLICATION VERSION URI...
-		s.controller.update(w[0], w[1], w[2:])
+		s.controller.update(messaging.UpdateInstances{Application: w[0], Version: w[1], URIs: w[2:]})
 		return s.run(0)
 	},
 	"replace": func(s *scenario, _ []string) error { // whoever evacuates

@@ -7,8 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/messaging"
+	"github.com/deacon-agent/deacon/testsuite/model"
 )
 
 // lead is what routers know of a port.
@@ -29,6 +32,11 @@ func (o *watch) key(told string) string {
 
 // delivered notes what an update promises to those that it finds.
 func (o *watch) delivered(m messaging.UpdateInstances) {
+	if m.Egress != nil {
+		if _, err := (model.Planner{}).Egress(*m.Egress); err != nil {
+			return // it is refused
+		}
+	}
 	for _, r := range o.w.store.All() {
 		if r.Start.Application == m.Application && rank[r.State] <= rank[messaging.Running] {
 			o.wants[r.Instance] = m.URIs
@@ -110,6 +118,9 @@ func (o *watch) misrouted() string {
 		if lead := o.routes[r.Placement.Port]; lead != nil {
 			known = lead.uris
 		}
+		if wrong := o.misruled(r); wrong != "" {
+			return wrong
+		}
 		wanted := slices.Sorted(slices.Values(r.URIs))
 		if !slices.Equal(known, wanted) {
 			return fmt.Sprintf("routers know %v of %s, and it has %v", known, r.Instance, wanted)
@@ -117,6 +128,17 @@ func (o *watch) misrouted() string {
 		if wants, promised := o.wants[r.Instance]; promised && !slices.Equal(wants, r.URIs) && !o.excused(r.Instance) {
 			return fmt.Sprintf("%s was updated to %v, and has %v", r.Instance, wants, r.URIs)
 		}
+	}
+	return ""
+}
+
+// misruled says whether a container has other egress rules than an update gave it.
+func (o *watch) misruled(r actors.Record) string {
+	look, _ := o.w.kernel.Look(r.Placement.Container)
+	planned, err := model.Planner{}.Egress(r.Start.Egress)
+	if has := look.Spec.Network.Egress; r.Ruled && (err != nil || !slices.EqualFunc(has, planned,
+		func(a, b isolation.EgressRule) bool { return a.First == b.First })) {
+		return fmt.Sprintf("%s has the egress rules %v, and was given %v", r.Instance, has, r.Start.Egress)
 	}
 	return ""
 }

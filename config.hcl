@@ -128,6 +128,23 @@ instance {
   }
 }
 
+# What the node's operator has run in every application's container: scripts for
+# bash on the node, read when the agent starts, run as the application's user in
+# its environment. Where the one before the start fails, so does the start; the
+# others are only waited for, and logged where they fail.
+hooks {
+  #before_start = "/etc/deacon/hooks/before-start"
+  #after_start = "/etc/deacon/hooks/after-start" # once the instance runs
+  #before_stop = "/etc/deacon/hooks/before-stop" # before anything is signalled
+  #after_stop = "/etc/deacon/hooks/after-stop" # nothing of it runs any more
+
+  # Lines that bash reads as the last thing before an application's command.
+  #post_setup = "ulimit -c unlimited"
+
+  # How long a start or a stop waits for each.
+  hook_timeout = "10s"
+}
+
 network {
   # Cut into networks of four addresses, one a container. Nothing else that the
   # node talks to may have an address in it.

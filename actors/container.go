@@ -115,7 +115,9 @@ type container struct {
 	jobs     map[uint32]*keptJob                // a bare container's
 	starts   map[uint32]context.CancelCauseFunc // of jobs that are being started
 	wanted   map[uint32]startJob                // before it is known what there is
-	health   containerFact                      // healthy or unhealthy, once known
+	hooks    map[Moment]hookState
+	unready  error         // why the application can't begin
+	health   containerFact // healthy or unhealthy, once known
 	oom      bool
 	done     chan struct{} // closed when the job ended: the output's follower ends then
 	followed bool          // by its leaves
@@ -129,7 +131,7 @@ func (w *world) containerKind(o containerOrder, p parts, parent kit.Ref[containe
 	return kit.Kind[containerMessage]{Name: "container", Budget: w.Budget, New: func() kit.Actor[containerMessage] {
 		return &container{
 			w: w, order: o, parts: p, parent: parent, done: make(chan struct{}), jobs: map[uint32]*keptJob{},
-			starts: map[uint32]context.CancelCauseFunc{}, wanted: map[uint32]startJob{},
+			starts: map[uint32]context.CancelCauseFunc{}, wanted: map[uint32]startJob{}, hooks: map[Moment]hookState{},
 		}
 	}}
 }
@@ -207,6 +209,10 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 		k.jobStarted(c, m)
 	case forgetJob:
 		k.forgetJob(c, m.number)
+	case hookOver:
+		k.hookOver(c, m)
+	case applicationBegan:
+		k.began(c, m)
 	case leafTold:
 		k.leaf(c, m.fact)
 	}
@@ -215,7 +221,7 @@ func (k *container) Receive(c *kit.Context[containerMessage], m containerMessage
 
 // take keeps the newest order and answers it with what is known already.
 func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
-	k.order.owner, k.order.goal, k.order.jobs = o.owner, o.goal, o.jobs
+	k.order.owner, k.order.goal, k.order.jobs, k.order.hooks = o.owner, o.goal, o.jobs, o.hooks
 	k.asked++
 	switch o.goal {
 	case goalRun:
@@ -225,7 +231,10 @@ func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
 		}
 		k.recount(c)
 	case goalKeep:
-		k.recount(c)
+		if len(o.hooks) == 0 { // else it was told, and would ask for the hook again
+			k.recount(c)
+		}
+		k.greet(c)
 	case goalHalt:
 		k.order.grace = o.grace
 		k.recountJobs(c)
@@ -241,7 +250,10 @@ func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
 func (k *container) recount(c *kit.Context[containerMessage]) {
 	switch k.state {
 	case containerLiving:
-		if k.exit == nil {
+		switch {
+		case k.unready != nil:
+			k.order.owner(containerUnready{k.unready})
+		case k.exit == nil && k.followed:
 			k.order.owner(containerActive{k.status})
 		}
 	case containerStopped:
@@ -278,8 +290,7 @@ func (k *container) input(c *kit.Context[containerMessage], in containerInput) {
 	case in == inJobOver:
 		k.order.owner(jobEnded{*k.exit})
 	case to == containerLiving:
-		k.follow(c)
-		k.recount(c)
+		k.live(c)
 	case to == containerStopping && (in == inFound || in == inMade), to == containerStopped && in == inDead:
 		k.follow(c)
 		if k.order.bare && in == inDead {
@@ -313,7 +324,7 @@ func (k *container) act(c *kit.Context[containerMessage]) {
 			k.follow(c)
 		}
 		k.order.owner(halted{})
-		if k.order.goal == goalRemove {
+		if k.order.goal == goalRemove && !k.awaits(c, AfterStop) {
 			k.destroy(c)
 		}
 	case containerEnded:
@@ -342,6 +353,7 @@ func (k *container) actStopping(c *kit.Context[containerMessage]) {
 		k.turn = false
 		k.parent.Tell(turnOver{k.order.id})
 		k.adopt(c)
+	case k.awaits(c, BeforeStop):
 	case k.order.goal == goalRemove && (k.order.grace == 0 || k.deaf):
 		k.destroy(c)
 	default:
@@ -408,10 +420,7 @@ func (k *container) make(c *kit.Context[containerMessage]) {
 		return
 	}
 	k.busy = true
-	spec, job := k.order.spec, &k.order.job
-	if k.order.bare {
-		job = nil
-	}
+	spec, job := k.order.spec, k.order.firstJob()
 	end := kit.PipeUntil(c, "create",
 		func(ctx context.Context) (isolation.Status, error) { return k.w.Kernel.Create(ctx, spec, job) },
 		func(s isolation.Status, err error) containerMessage { return created{s, err} })

@@ -26,6 +26,7 @@ type containerOrder struct {
 	source OutputSource
 	spec   isolation.Spec // goalRun
 	job    isolation.Job  // goalRun
+	hooks  hooks          // to be run in it, at the moments that belong to the goal
 	bare   bool           // it has no job of its own: jobs come and go, and their output is read by others
 	jobs   []uint32       // of a bare one, that the owner knows of
 	fresh  bool           // goalRun: nobody asked before, so there is none to adopt
@@ -47,6 +48,10 @@ type (
 	containerActive struct{ status isolation.Status }
 	// containerFailed says that it could not be made; nothing of it is left.
 	containerFailed struct{ err error }
+	// containerUnready says that it lives, and that the application can't begin in it.
+	containerUnready struct{ err error }
+	// greeted says that the hook after the start is over.
+	greeted struct{}
 	// containerLost says that it is gone, or can't be looked after any more.
 	containerLost struct{}
 	// unstoppable says that PID 1 doesn't end its jobs when it is asked to.
@@ -66,6 +71,8 @@ func (containerPlaced) containerFact()    {}
 func (containerAnew) containerFact()      {}
 func (containerActive) containerFact()    {}
 func (containerFailed) containerFact()    {}
+func (containerUnready) containerFact()   {}
+func (greeted) containerFact()            {}
 func (containerLost) containerFact()      {}
 func (unstoppable) containerFact()        {}
 func (jobEnded) containerFact()           {}

@@ -318,7 +318,7 @@ func (h *handle) fact(c *kit.Context[handleMessage], f containerFact) {
 		h.wasHalted(c)
 	case containerDestroyed:
 		h.gone(c)
-	case containerDone, healthy, unhealthy:
+	case containerDone, healthy, unhealthy, containerUnready, greeted:
 	}
 }
 

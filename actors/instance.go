@@ -149,6 +149,10 @@ func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 	case containerFailed:
 		i.over, i.done = true, true
 		i.unfit(c, f.err)
+	case containerUnready:
+		i.unfit(c, f.err)
+	case greeted:
+		i.greeted()
 	case containerLost:
 		i.input(c, inLost, ending{status: -1, words: unknownEnd})
 	case jobEnded:
@@ -214,6 +218,7 @@ func (i *instance) save() {
 		r.State, r.Since, r.Placement = mine.State, mine.Since, mine.Placement
 		r.ExitStatus, r.Signal, r.Description, r.Untold = mine.ExitStatus, mine.Signal, mine.Description, mine.Untold
 		r.EvacuatedAt = mine.EvacuatedAt
+		r.Ungreeted = mine.Ungreeted
 	}); ok {
 		i.record = now
 	}
@@ -223,6 +228,7 @@ func (i *instance) save() {
 func (i *instance) change(c *kit.Context[instanceMessage], to instanceState, e ending) {
 	i.state = to
 	i.record.State, i.record.Since = to.word(), c.Now()
+	i.record.Ungreeted = to == instanceRunning && i.hooked(c, AfterStart) != nil
 	if to == instanceCrashed {
 		i.record.ExitStatus, i.record.Signal, i.record.Description = e.status, e.signal, e.words
 		i.record.Untold = true
@@ -275,7 +281,9 @@ func (i *instance) drive(c *kit.Context[instanceMessage]) {
 			i.input(c, inDestroyed, ending{})
 			return
 		}
-		i.order(c, containerOrder{goal: goalRemove, grace: i.w.Settings.StopGrace})
+		i.order(c, containerOrder{
+			goal: goalRemove, grace: i.w.Settings.StopGrace, hooks: i.hooked(c, BeforeStop, AfterStop),
+		})
 	case instanceStopped, instanceCrashed:
 		if i.finish(c) {
 			return
@@ -312,6 +320,8 @@ func (i *instance) keep(c *kit.Context[instanceMessage]) bool {
 		i.order(c, containerOrder{goal: goalKeep})
 	case i.unruled:
 		i.restrict(c)
+	case i.record.Ungreeted:
+		i.greet(c)
 	default:
 		return false
 	}
@@ -341,7 +351,12 @@ func (i *instance) run(c *kit.Context[instanceMessage]) {
 		i.unfit(c, err)
 		return
 	}
-	o := containerOrder{goal: goalRun, spec: spec, job: job, fresh: i.never()}
+	first, err := i.w.hooked(i.record.Placement, i.record.Start, BeforeStart)
+	if err != nil {
+		i.unfit(c, err)
+		return
+	}
+	o := containerOrder{goal: goalRun, spec: spec, job: job, hooks: first, fresh: i.never()}
 	if i.record.probed() {
 		o.probe = i.record.Placement.Started.Add(i.w.healthTimeout(i.record.Start))
 	}

@@ -26,6 +26,8 @@ type Kernel interface {
 	// is dead, Wait still tells how jobs ended. isolation.ErrUnknown: there is
 	// no such container.
 	Adopt(ctx context.Context, id string) (isolation.Status, error)
+	// Spawn starts a further job. Its number must be new to the container.
+	Spawn(ctx context.Context, id string, job isolation.Job) error
 	// Wait returns how the job ended, once it has.
 	Wait(ctx context.Context, id string, job uint32) (isolation.Exit, error)
 	// WaitOOM returns the kernel's count of processes of the container that it
@@ -168,6 +170,9 @@ type Planner interface {
 	Plan(p Placement, start messaging.StartInstance, d Droplet) (isolation.Spec, isolation.Job, error)
 	// Egress is what Plan makes of rules: for Restrict of a container that lives.
 	Egress(rules []messaging.EgressRule) ([]isolation.EgressRule, error)
+	// Hook is what is to be run in the application's container at a moment of its
+	// life; nil: nothing.
+	Hook(m Moment, p Placement, start messaging.StartInstance) (*isolation.Job, error)
 }
 
 // Placement is where an instance was put.
@@ -213,9 +218,10 @@ type Record struct {
 	ExitStatus      int                     `json:"exit_status"`
 	Signal          string                  `json:"signal"` // "SIGSEGV"; empty: none
 	Description     string                  `json:"description"`
-	Untold          bool                    `json:"untold"`       // its crash: nobody is known to have heard of it
-	StopOrdered     bool                    `json:"stop_ordered"` // and maybe not begun
-	BootID          string                  `json:"boot_id"`      // of the machine's boot in which it was placed
+	Untold          bool                    `json:"untold"`              // its crash: nobody is known to have heard of it
+	StopOrdered     bool                    `json:"stop_ordered"`        // and maybe not begun
+	Ungreeted       bool                    `json:"ungreeted,omitempty"` // the hook after its start is ahead
+	BootID          string                  `json:"boot_id"`             // of the machine's boot in which it was placed
 	Update          *Update                 `json:"update,omitempty"`
 	Ruled           bool                    `json:"ruled,omitempty"`       // an update has changed its egress rules
 	EvacuateBy      time.Time               `json:"evacuate_by,omitzero"`  // the node's; zero: it isn't evacuated

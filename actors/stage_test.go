@@ -29,6 +29,7 @@ type stage struct {
 	output   actors.Output
 	settings actors.Settings
 	memory   int64
+	hooks    map[actors.Moment]string
 	budget   kit.Budget
 	hook     func(kit.Turn)
 	boot     string
@@ -94,8 +95,9 @@ func (s *stage) begin() {
 			MemoryMiB: s.memory, DiskMiB: 4096, PortFirst: 20000, PortLast: 20099,
 			Plan: slot.Plan{Tag: "model", Pool: netip.MustParsePrefix("10.254.0.0/16"), UIDBase: 1_000_000},
 		},
-		Kernel: s.kernel, Droplets: s.droplets, Output: s.output, Planner: model.Planner{}, Store: s.store,
-		Sink: s.sink, Recovered: specs, Hook: s.hook, Seed: 1, Log: s.log,
+		Kernel: s.kernel, Droplets: s.droplets, Output: s.output, Planner: model.Planner{Hooks: s.hooks},
+		Store: s.store,
+		Sink:  s.sink, Recovered: specs, Hook: s.hook, Seed: 1, Log: s.log,
 		Live: s.kernel, Transcripts: model.Transcripts{Kernel: s.kernel}, Clients: s, Designer: model.Designer{},
 		NewContainerID: func() string { return s.id("c") }, NewInstanceID: func() string { return s.id("i") },
 	})

@@ -29,6 +29,7 @@ type Settings struct {
 	RetryMin, RetryMax                   time.Duration // pauses before a step of taking down is repeated
 	DrainMax                             time.Duration // how long last lines wait for somebody to take them
 	ReleaseDelay                         time.Duration // how long a slot rests when nothing of it is left
+	HookMax                              time.Duration // how long anybody waits for a hook
 }
 
 // DefaultSettings are the wire's (wire/dea.md g), and for what it doesn't know
@@ -40,6 +41,7 @@ func DefaultSettings() Settings {
 		EvacuateWithin: 10 * time.Minute,
 		Copies:         16, Starts: 16, Spares: 8, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second,
 		RetryMin: 100 * time.Millisecond, RetryMax: 30 * time.Second, DrainMax: 5 * time.Minute,
+		HookMax: 10 * time.Second,
 	}
 }
 

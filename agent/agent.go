@@ -285,6 +285,7 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 	settings.EvacuateWithin = c.Node.EvacuateWithin
 	settings.ReleaseDelay = c.Network.ReleaseDelay
 	settings.CrashLifetime = c.Instance.CrashLifetime
+	settings.HookMax = c.Hooks.Timeout
 	settings.Starts, settings.Spares = c.Instance.StartsMax, c.Instance.Spares
 	options := actors.Options{
 		Node: a.node, Zone: c.Node.Zone, Stacks: stackNames(c.Stacks), BootID: bootID, Settings: settings,
@@ -295,7 +296,7 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 		},
 		Kernel: a.box, Droplets: droplets{cache}, Output: a.outputs, Store: a.store, Sink: a.tell,
 		Planner: NewPlanner(PlannerConfig{
-			Instance: c.Instance, Address: c.Node.Address, DNS: c.Network.DNS, Stacks: stacks,
+			Instance: c.Instance, Hooks: c.Hooks, Address: c.Node.Address, DNS: c.Network.DNS, Stacks: stacks,
 		}),
 		Recovered:      recovered,
 		NewContainerID: newContainerID, NewInstanceID: newInstanceID,

@@ -19,6 +19,7 @@ type Config struct {
 	Resources Resources
 	Intervals Intervals
 	Instance  Instance
+	Hooks     Hooks
 	Network   Network
 	Disk      Disk
 	Stacks    []Stack // at least one; the first is the default
@@ -184,6 +185,7 @@ func DefaultConfig() Config {
 			DiskInodes: 200_000, Processes: 512, CrashLifetime: time.Hour,
 			OutputMaxBytes: 16 << 20, StartsMax: 16, Spares: 8,
 		},
+		Hooks: Hooks{Timeout: 10 * time.Second},
 		Network: Network{
 			Pool: netip.MustParsePrefix("10.254.0.0/16"), PortFirst: 20000, PortLast: 29999,
 			Egress: network.Allow, Loopback: true,

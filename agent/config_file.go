@@ -39,6 +39,7 @@ type configFile struct {
 	Resources *resourcesBlock `hcl:"resources,block"`
 	Intervals *intervalsBlock `hcl:"intervals,block"`
 	Instance  *instanceBlock  `hcl:"instance,block"`
+	Hooks     *hooksBlock     `hcl:"hooks,block"`
 	Network   *networkBlock   `hcl:"network,block"`
 	Disk      *diskBlock      `hcl:"disk,block"`
 	Stacks    []*stackBlock   `hcl:"stack,block"`

@@ -39,6 +39,9 @@ func (c Config) Resolve() (_ Config, notes []string, err error) {
 			return Config{}, nil, err
 		}
 	}
+	if err := c.Hooks.load(); err != nil {
+		return Config{}, nil, err
+	}
 	if c.Warden != nil {
 		if err := c.Warden.check(); err != nil {
 			return Config{}, nil, err

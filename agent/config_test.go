@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/network"
 	"github.com/deacon-agent/deacon/messaging"
@@ -168,6 +169,8 @@ func TestEverySettingArrives(t *testing.T) {
 		Instance: Instance{HealthCheckTimeout: 2 * time.Minute, StopGrace: 0, MemoryToCPUShareRatio: 4, CPUSharesMin: 2,
 			CPUSharesMax: 512, DiskInodes: 5000, Processes: 64, CrashLifetime: 24 * time.Hour,
 			OutputMaxBytes: 128 << 10, StartsMax: 4, Bandwidth: isolation.Bandwidth{Rate: 5 << 20, Burst: 256 << 10}},
+		Hooks: Hooks{PostSetup: "export A=1\n", Timeout: 2 * time.Minute, Paths: map[actors.Moment]string{
+			actors.BeforeStart: "/h/1", actors.AfterStart: "/h/2", actors.BeforeStop: "/h/3", actors.AfterStop: "/h/4"}},
 		Network: Network{Pool: netip.MustParsePrefix("10.9.0.0/20"), PortFirst: 2000, PortLast: 2999, MTU: 1400,
 			Egress: network.Reject, Denied: []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")},
 			Allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, HostAccess: true, ReleaseDelay: 5 * time.Second,

@@ -24,12 +24,15 @@ unset ` + scratch + "\n"
 
 // startScript is what becomes the application's process: the environment, then
 // the command (wire/dea.md d.1). It is run in /home/vcap.
-func startScript(system []setting, user []messaging.Variable, command string) string {
+func startScript(o order) string {
 	var s strings.Builder
-	writeEnvironment(&s, system, user)
+	writeEnvironment(&s, o.system, o.user)
 	s.WriteString(profile)
+	if o.postSetup != "" {
+		s.WriteString(strings.TrimRight(o.postSetup, "\n") + "\n")
+	}
 	s.WriteString("DROPLET_BASE_DIR=$PWD\ncd app\necho $$ >> ../run.pid\n")
-	fmt.Fprintf(&s, "exec /bin/bash -c %s\n", escaped(command))
+	fmt.Fprintf(&s, "exec /bin/bash -c %s\n", escaped(o.command))
 	return s.String()
 }
 

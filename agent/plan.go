@@ -33,6 +33,7 @@ type StackRoot struct {
 // PlannerConfig is what all plans of a node have in common.
 type PlannerConfig struct {
 	Instance Instance
+	Hooks    Hooks
 	Address  netip.Addr   // of the node
 	DNS      []netip.Addr // of the containers
 	Stacks   []StackRoot  // the first is for those that name none
@@ -150,20 +151,26 @@ func (p *Planner) job(place actors.Placement, start messaging.StartInstance, d a
 	if err := checkTexts(start); err != nil {
 		return isolation.Job{}, err
 	}
-	how, err := order{system: system, user: start.Environment, command: start.StartCommand}.launch(d)
+	how, err := order{
+		system: system, user: start.Environment, command: start.StartCommand, postSetup: p.config.Hooks.PostSetup,
+	}.launch(d)
 	if err != nil {
 		return isolation.Job{}, err
 	}
 	job := isolation.Job{
 		Number: 1, Argv: how.argv, Fallback: how.fallback, Env: how.env, Dir: how.dir, PidFile: how.pidFile,
 		User:  isolation.User{UID: rootfs.VcapID, GID: rootfs.VcapID},
-		Umask: ownUmask, Files: start.Limits.Files, Procs: uint64(p.config.Instance.Processes),
+		Umask: ownUmask, Files: filesOf(start), Procs: uint64(p.config.Instance.Processes),
 		OutputMax: p.config.Instance.OutputMaxBytes,
 	}
-	if job.Files == 0 {
-		job.Files = filesDefault
-	}
 	return job, nil
+}
+
+func filesOf(start messaging.StartInstance) uint64 {
+	if start.Limits.Files == 0 {
+		return filesDefault
+	}
+	return start.Limits.Files
 }
 
 // checkTexts refuses what no process can be given. The value isn't shown: it

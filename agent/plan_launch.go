@@ -15,7 +15,8 @@ import (
 //	direct     the program itself; the command only names it and its arguments
 //	one shell  bash runs the command; the environment needs no shell
 //	script     bash makes the environment too: values that only it can
-//	           evaluate, or the droplet's own .profile.d
+//	           evaluate, the droplet's own .profile.d, or the operator's
+//	           last word (hooks.post_setup)
 //
 // The differences: direct, there is no "_" variable, and bash says nothing of
 // a locale that the stack doesn't have.
@@ -28,6 +29,8 @@ type order struct {
 	user    []messaging.Variable
 	command string
 	startup bool // the command is the first generation's script
+	// postSetup is the operator's last word before the command.
+	postSetup string
 }
 
 // launch is what a job has of the way it is started.
@@ -54,7 +57,7 @@ func (o order) launch(d actors.Droplet) (launch, error) {
 	case o.command == "":
 		o.command, o.startup = "exec ./startup", true
 	}
-	if !d.ProfileScripts || o.startup { // that one never sources them
+	if !d.ProfileScripts && o.postSetup == "" || o.startup { // that one never sources them
 		if l, ok := o.withoutScript(); ok {
 			return l, nil
 		}
@@ -95,7 +98,7 @@ func (o order) withoutScript() (launch, bool) {
 }
 
 func (o order) scripted() launch {
-	script := startScript(o.system, o.user, o.command)
+	script := startScript(o)
 	if o.startup {
 		script = startupScript(o.system, o.user)
 	}

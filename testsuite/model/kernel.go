@@ -62,6 +62,7 @@ type container struct {
 	refusing bool   // destroyed: its ports refuse
 	open     bool   // its application listens
 	job      uint32 // 0: it was made without one
+	begun    bool   // the job was started: another may have come first
 	jobs     map[uint32]*further
 	used     map[uint32]bool // numbers of jobs, for ever
 	// forgotten are jobs of which only the machine's makers know still.
@@ -121,7 +122,9 @@ func (k *Kernel) Create(ctx context.Context, spec isolation.Spec, job *isolation
 	k.created++
 	c.alive = true
 	k.weigh(c)
-	k.run(c)
+	if c.begun {
+		k.run(c)
+	}
 	return k.status(c), nil
 }
 
@@ -146,9 +149,14 @@ func (k *Kernel) intend(spec isolation.Spec, job *isolation.Job) (*container, er
 		ended: make(chan struct{}), dead: make(chan struct{}), oom: make(chan struct{}),
 	}
 	if job != nil {
-		c.job, c.act = job.Number, behaviourOf(*job)
-		c.used[job.Number] = true
+		c.job = applicationJob
 		c.output.grew = make(chan struct{})
+		if job.Number != c.job {
+			k.startFurther(c, *job)
+		} else {
+			c.act, c.begun = behaviourOf(*job), true
+			c.used[job.Number] = true
+		}
 	}
 	k.containers[spec.ID] = c
 	return c, nil
@@ -185,7 +193,7 @@ func (k *Kernel) with(id string, act func(*container)) {
 func (k *Kernel) status(c *container) isolation.Status {
 	peer := netip.AddrFrom4([4]byte{10, 254, byte(c.spec.Slot >> 6), byte(c.spec.Slot<<2) + 2})
 	status := isolation.Status{Spec: c.spec, PeerIP: peer}
-	if !c.bare() {
+	if c.begun {
 		status.Jobs = []isolation.JobStatus{{Number: c.job, PID: 2, Exit: c.exit}}
 	}
 	for _, number := range slices.Sorted(maps.Keys(c.jobs)) {
@@ -239,7 +247,7 @@ func (k *Kernel) Wait(ctx context.Context, id string, job uint32) (isolation.Exi
 	if err != nil {
 		return isolation.Exit{Job: job, Code: -1, Lost: true}, nil
 	}
-	if c.bare() || job != c.job {
+	if !k.began(c) || job != c.job {
 		return k.waitFurther(ctx, c, job)
 	}
 	if err := patient(k.Patience).Wait(ctx, -1, c.ended, c.dead); err != nil {
@@ -408,7 +416,7 @@ func (k *Kernel) Containers(ctx context.Context) ([]isolation.Spec, error) {
 // Exit ends a container's job as its application would.
 func (k *Kernel) Exit(id string, exit isolation.Exit) {
 	k.with(id, func(c *container) {
-		if c.exit != nil || !c.alive {
+		if c.exit != nil || !c.alive || !c.begun {
 			return
 		}
 		exit.Job, exit.OOMKills = c.job, c.kills
@@ -455,7 +463,7 @@ func (k *Kernel) Serving() []string {
 	defer k.mu.Unlock()
 	var ids []string
 	for id, c := range k.containers {
-		if c.alive && (!c.bare() && c.exit == nil || c.running()) {
+		if c.alive && (c.begun && c.exit == nil || c.running()) {
 			ids = append(ids, id)
 		}
 	}

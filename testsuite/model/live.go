@@ -25,8 +25,18 @@ type further struct {
 	ended   chan struct{}
 }
 
+// applicationJob is the number of an application's own job; one of another number
+// that a container is made with comes before it.
+const applicationJob = 1
+
 // bare says that the container was made without a job.
 func (c *container) bare() bool { return c.job == 0 }
+
+func (k *Kernel) began(c *container) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return c.begun
+}
 
 func (c *container) running() bool {
 	for _, j := range c.jobs {
@@ -103,6 +113,17 @@ func (k *Kernel) start(c *container, job isolation.Job) error {
 	if c.used[job.Number] || !c.alive {
 		return fmt.Errorf("job %d can't be started", job.Number)
 	}
+	if job.Number == c.job {
+		c.used[job.Number] = true
+		c.act, c.begun = behaviourOf(job), true
+		k.run(c)
+		return nil
+	}
+	k.startFurther(c, job)
+	return nil
+}
+
+func (k *Kernel) startFurther(c *container, job isolation.Job) {
 	c.used[job.Number] = true
 	c.jobs[job.Number] = &further{argv: job.Argv, discard: job.Discard, ended: make(chan struct{})}
 	if act := behaviourOf(job); act.Ends > 0 {
@@ -110,7 +131,6 @@ func (k *Kernel) start(c *container, job isolation.Job) error {
 			k.with(c.spec.ID, func(c *container) { c.end(job.Number, act.Exit) })
 		})
 	}
-	return nil
 }
 
 // Forget drops an ended job. Its number stays used.

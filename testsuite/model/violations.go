@@ -106,7 +106,7 @@ func (c *container) resident() Resident {
 	r := Resident{
 		Spec: c.spec, Lives: c.alive, Exit: c.exit, Said: c.output.written, Jobs: map[uint32]Job{},
 	}
-	if !c.bare() && c.exit == nil && c.alive {
+	if c.begun && c.exit == nil && c.alive {
 		r.Running = append(r.Running, c.job)
 	}
 	for number, j := range c.forgotten {

@@ -81,7 +81,17 @@ func (d *Droplets) Evict(_ context.Context, keep []string) error {
 }
 
 // Planner plans the least that the model needs.
-type Planner struct{}
+type Planner struct {
+	Hooks map[actors.Moment]string // what they do (Behaviour)
+}
+
+// Hook is the one that there is.
+func (p Planner) Hook(m actors.Moment, _ actors.Placement, _ messaging.StartInstance) (*isolation.Job, error) {
+	if p.Hooks[m] == "" {
+		return nil, nil
+	}
+	return &isolation.Job{Argv: []string{p.Hooks[m]}}, nil
+}
 
 // Plan refuses what has no start command.
 func (Planner) Plan(

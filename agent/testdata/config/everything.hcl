@@ -50,6 +50,14 @@ instance {
     burst = "256KiB"
   }
 }
+hooks {
+  before_start = "/h/1"
+  after_start  = "/h/2"
+  before_stop  = "/h/3/"
+  after_stop   = "/h/4"
+  post_setup   = "export A=1\n"
+  hook_timeout = "2m"
+}
 network {
   pool       = "10.9.0.0/20"
   port_first = 2000

@@ -207,6 +207,22 @@ disk {
 #   }
 stack "host" {}
 
+# Runtimes by the names that starts of the first era ask for, whose droplets have
+# a script "startup". Each is looked for and verified in the container that is
+# about to run on it, and a start that names any other fails.
+#
+#   runtime "ruby19" {
+#     executable     = "ruby"          # in the stack: a path, or a name in PATH
+#     version_flag   = "-v"
+#     version_output = "ruby 1\\.9\\."  # what that must print: a pattern
+#     # Arguments with which it must print true.
+#     additional_checks = "-e 'puts RUBY_PATCHLEVEL > 100'"
+#     # Variables of every application on it, evaluated as users' are; and by the
+#     # mode that is asked for, those of one that is debugged.
+#     environment = { LANG = "en_US.UTF-8" }
+#     debug_env   = { suspend = "OPTS=--wait --port $VCAP_DEBUG_PORT" }
+#   }
+
 log {
   level  = "info" # trace, debug, info, warn, error
   format = "text" # or "json", one object a line

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/isolation"
@@ -344,25 +343,6 @@ func (i *instance) start(c *kit.Context[instanceMessage]) {
 	}
 }
 
-// run plans the container and asks for it.
-func (i *instance) run(c *kit.Context[instanceMessage]) {
-	spec, job, err := i.w.Planner.Plan(i.record.Placement, i.record.Start, i.droplet)
-	if err != nil {
-		i.unfit(c, err)
-		return
-	}
-	first, err := i.w.hooked(i.record.Placement, i.record.Start, BeforeStart)
-	if err != nil {
-		i.unfit(c, err)
-		return
-	}
-	o := containerOrder{goal: goalRun, spec: spec, job: job, hooks: first, fresh: i.never()}
-	if i.record.probed() {
-		o.probe = i.record.Placement.Started.Add(i.w.healthTimeout(i.record.Start))
-	}
-	i.order(c, o)
-}
-
 // order tells the containers what is wanted of this instance's.
 func (i *instance) order(c *kit.Context[instanceMessage], o containerOrder) {
 	self := c.Self()
@@ -440,19 +420,4 @@ func (i *instance) say(format string, args ...any) {
 		Application: i.record.Start.Application, Instance: i.id, Index: i.record.Start.Index,
 		Stream: "deacon", At: i.record.Since, Text: fmt.Appendf(nil, format, args...),
 	})
-}
-
-func (i *instance) demand() demand {
-	s := i.record.Start
-	return demand{
-		instance: i.id, application: s.Application, container: i.record.Placement.Container,
-		memory: s.Limits.MemoryMiB, disk: s.Limits.DiskMiB, port: true,
-	}
-}
-
-func (w *world) healthTimeout(s messaging.StartInstance) time.Duration {
-	if s.HealthCheckTimeout > 0 {
-		return s.HealthCheckTimeout
-	}
-	return w.Settings.HealthCheckTimeout
 }

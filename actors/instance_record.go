@@ -127,6 +127,7 @@ func (r Record) found(n messaging.Node, replyTo string) messaging.InstanceFound 
 	return messaging.InstanceFound{
 		ReplyTo: replyTo, NodeID: n.ID, Application: r.Start.Application, Version: r.Start.Version,
 		Instance: r.Named(), Index: r.Start.Index, State: state, Since: since,
+		DebugAt: letIn(n, r.Placement.DebugPort), ConsoleAt: letIn(n, r.Placement.ConsolePort),
 	}
 }
 

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
@@ -148,7 +149,7 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 	case offer:
 		l.w.tell(messaging.Advertised{
 			NodeID: l.w.Node.ID, Stacks: l.w.Stacks, Zone: l.w.Zone, ApplicationCount: m.counts,
-			MemoryMiB: max(0, l.w.book.memory.left()), DiskMiB: max(0, l.w.book.disk.left()),
+			MemoryMiB: max(0, l.w.book.memory.left()), DiskMiB: max(0, l.w.book.disk.left()), Runtimes: l.w.Runtimes,
 		})
 	case discover:
 		l.discover(c, m)
@@ -167,6 +168,9 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 // takes the first answer (wire/dea.md a.7).
 func (l *ledger) discover(c *kit.Context[ledgerMessage], m discover) {
 	b := l.w.book
+	if m.asked.Runtime != "" && !slices.Contains(l.w.Runtimes, m.asked.Runtime) {
+		return
+	}
 	if b.memory.left() < m.asked.MemoryMiB || b.disk.left() < m.asked.DiskMiB {
 		return
 	}

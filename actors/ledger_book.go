@@ -58,7 +58,8 @@ type demand struct {
 	memory      int64
 	disk        int64
 	port        bool
-	slot        *uint32 // the wanted one; nil: any
+	extra       []portUse // further ports
+	slot        *uint32   // the wanted one; nil: any
 	now         time.Time
 	number      uint64
 }
@@ -98,6 +99,11 @@ func (b *book) reserve(d demand) (Placement, error) {
 			return Placement{}, &noRoomError{"ports", 1, 0}
 		}
 		p.Port = uint16(port)
+	}
+	if err := b.leaseExtra(&p, d.extra); err != nil {
+		b.slots.Free(s.Number)
+		b.ports.Free(uint32(p.Port))
+		return Placement{}, err
 	}
 	b.enter(&entry{placement: p, memory: d.memory, disk: d.disk, application: d.application, number: d.number})
 	return p, nil
@@ -162,6 +168,7 @@ func (b *book) enter(e *entry) {
 func (b *book) claim(p Placement, application string, memory, disk int64) bool {
 	if e, ok := b.entries[p.Container]; ok {
 		b.complete(e, demand{application: application, memory: memory, disk: disk})
+		e.knowExtra(p)
 		return true
 	}
 	if !b.slots.Claim(slot.Slot{Number: p.Slot, Epoch: p.Epoch}) {
@@ -170,6 +177,9 @@ func (b *book) claim(p Placement, application string, memory, disk int64) bool {
 	// A port may lie outside a range that was configured anew, and stays the
 	// container's all the same.
 	b.ports.Claim(uint32(p.Port))
+	for _, port := range p.extraPorts() {
+		b.ports.Claim(uint32(port))
+	}
 	b.enter(&entry{placement: p, memory: memory, disk: disk, application: application})
 	return true
 }
@@ -213,7 +223,7 @@ func (b *book) free(container string) {
 	if e.placement.Port != 0 {
 		b.ports.Free(uint32(e.placement.Port))
 	}
-	for _, port := range e.ports {
+	for _, port := range append(e.placement.extraPorts(), e.ports...) {
 		b.ports.Free(uint32(port))
 	}
 	delete(b.entries, container)

@@ -183,6 +183,10 @@ type Placement struct {
 	Epoch     uint32
 	Port      uint16 // mapped port, the same inside and outside; 0: none
 	Started   time.Time
+	// DebugPort and ConsolePort are mapped as Port is, where the first era asks for
+	// them; 0: not.
+	DebugPort   uint16 `json:",omitempty"`
+	ConsolePort uint16 `json:",omitempty"`
 }
 
 // What a planner refuses with where the wire has words of its own for it.

@@ -50,7 +50,8 @@ type Options struct {
 	Node     messaging.Node
 	Zone     string
 	Stacks   []string
-	BootID   string // of this boot of the machine
+	Runtimes []string // of the first era, by name
+	BootID   string   // of this boot of the machine
 	Settings Settings
 	Capacity Capacity
 	Budget   kit.Budget // of every actor; zero: kit's default

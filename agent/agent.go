@@ -288,7 +288,8 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 	settings.HookMax = c.Hooks.Timeout
 	settings.Starts, settings.Spares = c.Instance.StartsMax, c.Instance.Spares
 	options := actors.Options{
-		Node: a.node, Zone: c.Node.Zone, Stacks: stackNames(c.Stacks), BootID: bootID, Settings: settings,
+		Node: a.node, Zone: c.Node.Zone, Stacks: stackNames(c.Stacks), Runtimes: runtimeNames(c.Runtimes),
+		BootID: bootID, Settings: settings,
 		Capacity: actors.Capacity{
 			MemoryMiB: overcommit(c.Resources.MemoryMiB, c.Resources.MemoryOvercommit),
 			DiskMiB:   overcommit(c.Resources.DiskMiB, c.Resources.DiskOvercommit),
@@ -296,7 +297,8 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 		},
 		Kernel: a.box, Droplets: droplets{cache}, Output: a.outputs, Store: a.store, Sink: a.tell,
 		Planner: NewPlanner(PlannerConfig{
-			Instance: c.Instance, Hooks: c.Hooks, Address: c.Node.Address, DNS: c.Network.DNS, Stacks: stacks,
+			Instance: c.Instance, Hooks: c.Hooks, Runtimes: c.Runtimes,
+			Address: c.Node.Address, DNS: c.Network.DNS, Stacks: stacks,
 		}),
 		Recovered:      recovered,
 		NewContainerID: newContainerID, NewInstanceID: newInstanceID,

@@ -20,6 +20,7 @@ type Config struct {
 	Intervals Intervals
 	Instance  Instance
 	Hooks     Hooks
+	Runtimes  []Runtime // of the first era, by name
 	Network   Network
 	Disk      Disk
 	Stacks    []Stack // at least one; the first is the default

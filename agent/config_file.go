@@ -40,6 +40,7 @@ type configFile struct {
 	Intervals *intervalsBlock `hcl:"intervals,block"`
 	Instance  *instanceBlock  `hcl:"instance,block"`
 	Hooks     *hooksBlock     `hcl:"hooks,block"`
+	Runtimes  []*runtimeBlock `hcl:"runtime,block"`
 	Network   *networkBlock   `hcl:"network,block"`
 	Disk      *diskBlock      `hcl:"disk,block"`
 	Stacks    []*stackBlock   `hcl:"stack,block"`

@@ -171,6 +171,10 @@ func TestEverySettingArrives(t *testing.T) {
 			OutputMaxBytes: 128 << 10, StartsMax: 4, Bandwidth: isolation.Bandwidth{Rate: 5 << 20, Burst: 256 << 10}},
 		Hooks: Hooks{PostSetup: "export A=1\n", Timeout: 2 * time.Minute, Paths: map[actors.Moment]string{
 			actors.BeforeStart: "/h/1", actors.AfterStart: "/h/2", actors.BeforeStop: "/h/3", actors.AfterStop: "/h/4"}},
+		Runtimes: []Runtime{{Name: "java", Executable: "java"},
+			{Name: "ruby19", Executable: "/opt/ruby", VersionFlag: "-v", VersionOutput: `1\.9`, AdditionalChecks: "-e 'puts true'",
+				Environment: []messaging.Variable{{Name: "A", Value: "$B"}, {Name: "B", Value: "2"}},
+				Debug:       map[string][]messaging.Variable{"run": {{Name: "X", Value: "1"}, {Name: "Y", Value: "a=b"}}}}},
 		Network: Network{Pool: netip.MustParsePrefix("10.9.0.0/20"), PortFirst: 2000, PortLast: 2999, MTU: 1400,
 			Egress: network.Reject, Denied: []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")},
 			Allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, HostAccess: true, ReleaseDelay: 5 * time.Second,

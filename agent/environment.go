@@ -53,7 +53,12 @@ func systemEnvironment(p actors.Placement, start messaging.StartInstance, addres
 		setting{"HOME", appFolder, `"$PWD/app"`},
 		setting{"TMPDIR", home + "/tmp", `"$PWD/tmp"`},
 		own("VCAP_APP_HOST", listenHost))
-	return append(list, placeSettings(p, start.Index, address)...), nil
+	list = append(list, placeSettings(p, start.Index, address)...)
+	first, err := firstSettings(p, start, application)
+	if err != nil {
+		return nil, err
+	}
+	return append(list, first...), nil
 }
 
 // placeSettings say where the instance is reached. Without a port there is
@@ -104,6 +109,7 @@ func vcapApplication(p actors.Placement, start messaging.StartInstance) (string,
 	if p.Port != 0 {
 		merged["port"] = p.Port
 	}
+	firstApplication(start, merged)
 	return compactJSON(merged)
 }
 
@@ -125,6 +131,9 @@ type boundService struct {
 	SyslogDrainURL string          `json:"syslog_drain_url,omitempty"`
 }
 
+// errCredentials is without its cause, which would quote them.
+var errCredentials = errors.New("the credentials of a service are not JSON")
+
 func vcapServices(services []messaging.Service) (string, error) {
 	byLabel := map[string][]boundService{}
 	for _, s := range services {
@@ -139,8 +148,7 @@ func vcapServices(services []messaging.Service) (string, error) {
 	}
 	text, err := compactJSON(byLabel)
 	if err != nil {
-		// Not the cause: it would quote the credentials.
-		return "", errors.New("the credentials of a service are not JSON")
+		return "", errCredentials
 	}
 	return text, nil
 }

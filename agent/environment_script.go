@@ -38,11 +38,21 @@ func startScript(o order) string {
 
 // startupScript is the same for a first-generation droplet, whose own script
 // changes into app and keeps run.pid.
-func startupScript(system []setting, user []messaging.Variable) string {
+func startupScript(o order) string {
 	var s strings.Builder
-	writeEnvironment(&s, system, user)
-	s.WriteString("exec ./startup\n")
+	writeEnvironment(&s, o.system, o.user)
+	if o.runtime != nil {
+		s.WriteString(o.runtime.bind())
+	}
+	s.WriteString("exec " + o.startupCommand() + "\n")
 	return s.String()
+}
+
+func (o order) startupCommand() string {
+	if o.port == 0 {
+		return "./startup"
+	}
+	return fmt.Sprintf("./startup -p %d", o.port)
 }
 
 func writeEnvironment(s *strings.Builder, system []setting, user []messaging.Variable) {

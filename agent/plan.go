@@ -34,6 +34,7 @@ type StackRoot struct {
 type PlannerConfig struct {
 	Instance Instance
 	Hooks    Hooks
+	Runtimes []Runtime
 	Address  netip.Addr   // of the node
 	DNS      []netip.Addr // of the containers
 	Stacks   []StackRoot  // the first is for those that name none
@@ -89,8 +90,10 @@ func (p *Planner) spec(place actors.Placement, start messaging.StartInstance, d 
 		Limits:  limits,
 		Network: isolation.Network{DNS: p.config.DNS, Egress: egress},
 	}
-	if place.Port != 0 {
-		spec.Network.Ports = []isolation.PortMap{{Host: place.Port, Container: place.Port}}
+	for _, port := range []uint16{place.Port, place.DebugPort, place.ConsolePort} {
+		if port != 0 {
+			spec.Network.Ports = append(spec.Network.Ports, isolation.PortMap{Host: port, Container: port})
+		}
 	}
 	return spec, nil
 }
@@ -151,8 +154,13 @@ func (p *Planner) job(place actors.Placement, start messaging.StartInstance, d a
 	if err := checkTexts(start); err != nil {
 		return isolation.Job{}, err
 	}
+	runtime, err := p.runtimeOf(start)
+	if err != nil {
+		return isolation.Job{}, err
+	}
 	how, err := order{
-		system: system, user: start.Environment, command: start.StartCommand, postSetup: p.config.Hooks.PostSetup,
+		system: system, user: runtime.variables(start), command: start.StartCommand,
+		postSetup: p.config.Hooks.PostSetup, runtime: runtime, port: place.Port,
 	}.launch(d)
 	if err != nil {
 		return isolation.Job{}, err

@@ -16,7 +16,11 @@ const hookOutputMax = 64 << 10
 // Hook is bash with the application's environment and the operator's script, as
 // the application's user. Where there is none this is a look into an empty map.
 func (p *Planner) Hook(m actors.Moment, place actors.Placement, start messaging.StartInstance) (*isolation.Job, error) {
-	text := p.config.Hooks.Scripts[m]
+	runtime, err := p.runtimeOf(start)
+	if err != nil {
+		return nil, err
+	}
+	text := p.hookText(m, runtime)
 	if text == "" {
 		return nil, nil
 	}
@@ -28,7 +32,7 @@ func (p *Planner) Hook(m actors.Moment, place actors.Placement, start messaging.
 		return nil, err
 	}
 	var script strings.Builder
-	writeEnvironment(&script, system, start.Environment)
+	writeEnvironment(&script, system, runtime.variables(start))
 	script.WriteString(text)
 	l := launch{argv: shellArgv(script.String()), env: append(everyones(), passedOn(start.Environment)...)}
 	if size := l.size(); size > jobTextMax {
@@ -39,4 +43,21 @@ func (p *Planner) Hook(m actors.Moment, place actors.Placement, start messaging.
 		User:  isolation.User{UID: rootfs.VcapID, GID: rootfs.VcapID},
 		Umask: ownUmask, Files: filesOf(start), Procs: uint64(p.config.Instance.Processes), OutputMax: hookOutputMax,
 	}, nil
+}
+
+// hookText is the operator's script, and for the first era what it did itself:
+// a runtime is verified before all else, a droplet's own stop comes last.
+func (p *Planner) hookText(m actors.Moment, runtime *Runtime) string {
+	script := p.config.Hooks.Scripts[m]
+	switch {
+	case runtime == nil:
+		return script
+	case m == actors.BeforeStart:
+		return runtime.verify() + script
+	case m == actors.BeforeStop && script != "":
+		return "(\n" + strings.TrimRight(script, "\n") + "\n)\n" + stopScript
+	case m == actors.BeforeStop:
+		return stopScript
+	}
+	return script
 }

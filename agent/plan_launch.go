@@ -31,6 +31,8 @@ type order struct {
 	startup bool // the command is the first generation's script
 	// postSetup is the operator's last word before the command.
 	postSetup string
+	runtime   *Runtime // of the first era; nil: none
+	port      uint16   // that startup is told; 0: none
 }
 
 // launch is what a job has of the way it is started.
@@ -55,9 +57,9 @@ func (o order) launch(d actors.Droplet) (launch, error) {
 	case o.command == "" && !d.Startup:
 		return launch{}, actors.ErrNoStartCommand
 	case o.command == "":
-		o.command, o.startup = "exec ./startup", true
+		o.command, o.startup = "exec "+o.startupCommand(), true
 	}
-	if !d.ProfileScripts && o.postSetup == "" || o.startup { // that one never sources them
+	if !o.needsScript(d) {
 		if l, ok := o.withoutScript(); ok {
 			return l, nil
 		}
@@ -68,6 +70,15 @@ func (o order) launch(d actors.Droplet) (launch, error) {
 			"take %d bytes as a script, more than %d", size, jobTextMax)
 	}
 	return l, nil
+}
+
+// needsScript says that something else than the environment has to be done
+// first. The first generation's script never sources what buildpacks leave.
+func (o order) needsScript(d actors.Droplet) bool {
+	if o.startup {
+		return o.runtime != nil
+	}
+	return d.ProfileScripts || o.postSetup != ""
 }
 
 // withoutScript is direct or one shell; false: neither will do.
@@ -100,7 +111,7 @@ func (o order) withoutScript() (launch, bool) {
 func (o order) scripted() launch {
 	script := startScript(o)
 	if o.startup {
-		script = startupScript(o.system, o.user)
+		script = startupScript(o)
 	}
 	return launch{argv: shellArgv(script), env: append(everyones(), passedOn(o.user)...), dir: home}
 }

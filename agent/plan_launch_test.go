@@ -191,10 +191,12 @@ func (s sandbox) compare(t tester, start messaging.StartInstance, d actors.Dropl
 	if wayOf(job) == script {
 		return script
 	}
-	order := order{user: start.Environment, command: start.StartCommand, startup: start.StartCommand == ""}
+	order := order{
+		user: start.Environment, command: start.StartCommand, startup: start.StartCommand == "", port: placed().Port,
+	}
 	order.system, _ = systemEnvironment(placed(), start, newTestPlanner().config.Address)
 	if order.startup {
-		order.command = "exec ./startup"
+		order.command = "exec " + order.startupCommand()
 	}
 	l := order.scripted()
 	byScript := isolation.Job{Argv: l.argv, Env: l.env, Dir: l.dir}

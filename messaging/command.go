@@ -36,6 +36,7 @@ type StartInstance struct {
 	// came: a JSON object, or empty.
 	VCAPApplication []byte
 	Egress          []EgressRule
+	First           *FirstEra // nil: the message is of a later era
 }
 
 // Droplet says where an application's files come from and what they must hash to.
@@ -141,6 +142,7 @@ type DiscoverNodes struct {
 	Application string
 	MemoryMiB   int64
 	DiskMiB     int64
+	Runtime     string // that the node must have; empty: any
 	ReplyTo     string
 }
 

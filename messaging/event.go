@@ -45,6 +45,7 @@ type Advertised struct {
 	DiskMiB          int64 // not yet promised
 	ApplicationCount map[string]int
 	Zone             string
+	Runtimes         []string // of the first era; none: not a word of them
 }
 
 // NodeEvacuating answers EvacuateNode.
@@ -135,7 +136,9 @@ type InstanceFound struct {
 	Index       int
 	State       State
 	Since       time.Time
-	FileURI     string // file_uri_v2, only when a path was asked for and files are served
+	DebugAt     netip.AddrPort // where a debugger is let in; zero: nowhere
+	ConsoleAt   netip.AddrPort // and a console
+	FileURI     string         // file_uri_v2, only when a path was asked for and files are served
 	Stats       *InstanceStats
 }
 

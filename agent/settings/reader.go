@@ -113,6 +113,23 @@ func (r *Reader) Texts(a *hcl.Attribute) ([]string, bool) {
 	return list, true
 }
 
+// TextByName returns an object of strings.
+func (r *Reader) TextByName(a *hcl.Attribute) (map[string]string, bool) {
+	v, ok := r.value(a, cty.Map(cty.String), "an object of strings")
+	if !ok {
+		return nil, false
+	}
+	texts := map[string]string{}
+	for name, value := range v.AsValueMap() {
+		if value.IsNull() {
+			r.Fault(a, "Wrong type", "%q must be an object of strings, and %s is null.", a.Name, name)
+			return nil, false
+		}
+		texts[name] = value.AsString()
+	}
+	return texts, true
+}
+
 // Whole reads an integer between least and most.
 func Whole[T int | int64 | uint16 | uint32 | uint64](r *Reader, a *hcl.Attribute, into *T, least, most T) {
 	v, ok := r.value(a, cty.Number, "a whole number")

@@ -38,7 +38,7 @@ func encodeCommand(cmd messaging.Command, nodeID string) (subject string, messag
 	case messaging.LocateNodes:
 		return SubjectLocate, struct{}{}, nil
 	case messaging.DiscoverNodes:
-		return SubjectDiscover, discoverMessage{c.Application, roomMessage{c.MemoryMiB, c.DiskMiB}},
+		return SubjectDiscover, discoverMessage{c.Application, roomMessage{c.MemoryMiB, c.DiskMiB}, c.Runtime},
 			need("application", c.Application)
 	case messaging.DescribeNodes:
 		return SubjectStatus, struct{}{}, nil
@@ -80,6 +80,7 @@ func start(c messaging.StartInstance) startMessage {
 		Stack:           c.Stack,
 		StartCommand:    given(c.StartCommand),
 		VCAPApplication: c.VCAPApplication,
+		firstMessage:    first(c.First),
 	}
 	if s := wholeSeconds(c.HealthCheckTimeout); s != 0 {
 		m.HealthCheckTimeout = &s

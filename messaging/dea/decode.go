@@ -68,9 +68,12 @@ var (
 
 func decodeStart(body []byte) (messaging.Command, error) {
 	m := open(body)
-	m.require("cc_partition", "droplet", "index", "name", "version", "limits")
+	m.require("droplet", "index", "name", "version")
 	limits := m.object("limits")
-	limits.require("mem", "disk", "fds")
+	if !ofFirst(m) {
+		m.require("cc_partition", "limits")
+		limits.require("mem", "disk", "fds")
+	}
 	start := messaging.StartInstance{
 		Partition:   m.short("cc_partition", idMax),
 		Application: m.application("droplet"),
@@ -84,9 +87,9 @@ func decodeStart(body []byte) (messaging.Command, error) {
 			SHA256: m.hex("sha256", 64),
 		},
 		Limits: messaging.ApplicationLimits{
-			MemoryMiB: limits.integer("mem", mebibytes, 0),
-			DiskMiB:   limits.integer("disk", mebibytes, 0),
-			Files:     uint64(limits.integer("fds", openFiles, 0)),
+			MemoryMiB: limits.integer("mem", mebibytes, memoryDefault),
+			DiskMiB:   limits.integer("disk", mebibytes, diskDefault),
+			Files:     uint64(limits.integer("fds", openFiles, filesDefault)),
 		},
 		Services:           decodeServices(m),
 		Environment:        decodeEnvironment(m),
@@ -95,6 +98,7 @@ func decodeStart(body []byte) (messaging.Command, error) {
 		HealthCheckTimeout: time.Duration(m.integer("health_check_timeout", checkSeconds, 0)) * time.Second,
 		VCAPApplication:    decodeVCAPApplication(m),
 		Egress:             decodeEgress(m),
+		First:              decodeFirst(m),
 	}
 	return start, m.in.wrong
 }
@@ -231,11 +235,8 @@ func decodeLocate(body []byte) (messaging.Command, error) {
 	return messaging.LocateNodes{}, openOrEmpty(body).in.wrong
 }
 
-// What an application of the first era was given that asked for nothing (wire/dea.md a.2).
-const memoryDefault, diskDefault = 512, 256
-
-// decodeDiscover takes only what the answer hangs on: runtimes and the flag for
-// production are of an era whose starts say them again.
+// decodeDiscover takes only what the answer hangs on: the flag for production is
+// of an era whose starts say it again.
 func decodeDiscover(body []byte) (messaging.Command, error) {
 	m := open(body)
 	m.require("droplet")
@@ -244,6 +245,7 @@ func decodeDiscover(body []byte) (messaging.Command, error) {
 		Application: m.application("droplet"),
 		MemoryMiB:   limits.integer("mem", mebibytes, memoryDefault),
 		DiskMiB:     limits.integer("disk", mebibytes, diskDefault),
+		Runtime:     m.short("runtime", idMax),
 	}
 	return discover, m.in.wrong
 }

@@ -107,6 +107,7 @@ func advertise(e messaging.Advertised) advertiseMessage {
 		AvailableDisk:       e.DiskMiB,
 		ApplicationCount:    counts(e.ApplicationCount),
 		PlacementProperties: placement{Zone: e.Zone},
+		Runtimes:            e.Runtimes,
 	}
 }
 
@@ -178,6 +179,8 @@ func found(e messaging.InstanceFound) foundMessage {
 		Staged:         "/" + e.Instance,
 		FileURI:        e.FileURI,
 	}
+	m.DebugIP, m.DebugPort = place(e.DebugAt)
+	m.ConsoleIP, m.ConsolePort = place(e.ConsoleAt)
 	if e.Stats != nil {
 		m.Stats = new(stats(*e.Stats))
 	}

@@ -117,6 +117,7 @@ func decodeAdvertise(body []byte) (messaging.Event, error) {
 		DiskMiB:          m.AvailableDisk,
 		ApplicationCount: m.ApplicationCount,
 		Zone:             m.PlacementProperties.Zone,
+		Runtimes:         m.Runtimes,
 	}, cmp.Or(err, missing("id", m.ID))
 }
 
@@ -196,6 +197,12 @@ func decodeFound(body []byte) (messaging.Event, error) {
 		State:       m.State,
 		Since:       time.Time(m.StateTimestamp),
 		FileURI:     m.FileURI,
+	}
+	if err == nil {
+		e.DebugAt, err = placeOf("debug", m.DebugIP, m.DebugPort)
+	}
+	if err == nil {
+		e.ConsoleAt, err = placeOf("console", m.ConsoleIP, m.ConsolePort)
 	}
 	if err == nil && m.Stats != nil {
 		e.Stats, err = m.Stats.stats()

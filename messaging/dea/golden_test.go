@@ -16,7 +16,7 @@ import (
 )
 
 // same lets an empty list be one that is not there.
-var same = cmp.Options{cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()}
+var same = cmp.Options{cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}), cmpopts.EquateEmpty()}
 
 var update = flag.Bool("update", false, "rewrite the golden files; read the difference before you commit it")
 

@@ -37,6 +37,7 @@ type advertiseMessage struct {
 	AvailableDisk       int64          `json:"available_disk"`
 	ApplicationCount    map[string]int `json:"app_id_to_count"`
 	PlacementProperties placement      `json:"placement_properties"`
+	Runtimes            []string       `json:"runtimes,omitempty"` // the first era's
 }
 
 type placement struct {
@@ -93,6 +94,10 @@ type foundMessage struct {
 	State          messaging.State `json:"state"`
 	StateTimestamp seconds         `json:"state_timestamp"`
 	Staged         string          `json:"staged"`
+	DebugIP        string          `json:"debug_ip,omitempty"`
+	DebugPort      uint16          `json:"debug_port,omitempty"`
+	ConsoleIP      string          `json:"console_ip,omitempty"`
+	ConsolePort    uint16          `json:"console_port,omitempty"`
 	FileURI        string          `json:"file_uri_v2,omitempty"`
 	Stats          *statsMessage   `json:"stats,omitempty"`
 }
@@ -139,6 +144,7 @@ type startMessage struct {
 	HealthCheckTimeout *int64           `json:"health_check_timeout"`
 	VCAPApplication    json.RawMessage  `json:"vcap_application,omitempty"`
 	EgressNetworkRules []egressMessage  `json:"egress_network_rules"`
+	firstMessage
 }
 
 type limitsMessage struct {
@@ -188,6 +194,7 @@ type updateMessage struct {
 type discoverMessage struct {
 	Droplet string      `json:"droplet"`
 	Limits  roomMessage `json:"limits"`
+	Runtime string      `json:"runtime,omitempty"`
 }
 
 type routerMessage struct {

@@ -121,6 +121,14 @@ var sampleCommands = []sampleCommand{
 		Droplet: messaging.Droplet{SHA256: strings.Repeat("0f", 32)},
 		Limits:  messaging.ApplicationLimits{MemoryMiB: 1, DiskMiB: 1, Files: 1},
 	}},
+	{"command_start_first.json", messaging.StartInstance{
+		Application: "42", Name: "shop", Version: "5d5b1b2e-1", URIs: []string{"shop.example.com"},
+		Droplet: messaging.Droplet{SHA1: exampleStart.Droplet.SHA1},
+		Limits:  messaging.ApplicationLimits{MemoryMiB: 512, DiskMiB: 256, Files: 1024},
+		First: &messaging.FirstEra{
+			Runtime: "ruby19", Framework: "rails3", Users: []string{"derek@example.com"}, Debug: "suspend", Console: true,
+		},
+	}},
 	{"command_stop.json", messaging.StopInstances{Filter: exampleFilter}},
 	{"command_stop_all.json", messaging.StopInstances{Filter: messaging.Filter{Application: application}}},
 	{"command_update.json", messaging.UpdateInstances{
@@ -130,6 +138,9 @@ var sampleCommands = []sampleCommand{
 	{"command_find.json", messaging.FindInstances{Filter: exampleFilter, IncludeStats: true, IncludePath: true}},
 	{"command_locate.json", messaging.LocateNodes{}},
 	{"command_discover.json", messaging.DiscoverNodes{Application: application, MemoryMiB: 256, DiskMiB: 1024}},
+	{"command_discover_first.json", messaging.DiscoverNodes{
+		Application: application, MemoryMiB: 256, DiskMiB: 1024, Runtime: "ruby19",
+	}},
 	{"command_status.json", messaging.DescribeNodes{}},
 	{"command_droplet_status.json", messaging.DescribeInstances{}},
 	{"command_router_start_interval.json", messaging.RouterStarted{Interval: 20 * time.Second}},
@@ -161,6 +172,9 @@ var sampleEvents = []sampleEvent{
 		ApplicationCount: map[string]int{application: 2}, Zone: "default",
 	}},
 	{"advertise_idle.json", "dea.advertise", "", messaging.Advertised{NodeID: nodeID, Zone: "z1"}},
+	{"advertise_first.json", "dea.advertise", "", messaging.Advertised{
+		NodeID: nodeID, MemoryMiB: 1, Zone: "z1", Runtimes: []string{"java", "ruby19"},
+	}},
 	{"discovered.json", inbox, "dea.discover", messaging.NodeDiscovered{ReplyTo: inbox, Node: exampleNode}},
 	{"status.json", inbox, "dea.status", messaging.NodeDescribed{
 		ReplyTo: inbox, Node: exampleNode, Capacity: 8192, Promised: 512, Used: 97,
@@ -184,6 +198,11 @@ var sampleEvents = []sampleEvent{
 	{"found.json", inbox, "dea.find.droplet", messaging.InstanceFound{
 		ReplyTo: inbox, NodeID: nodeID, Application: application, Version: appVersion, Instance: instance,
 		Index: 2, State: messaging.Crashed, Since: since,
+	}},
+	{"found_first.json", inbox, "dea.find.droplet", messaging.InstanceFound{
+		ReplyTo: inbox, NodeID: nodeID, Application: application, Version: appVersion, Instance: instance,
+		Index: 2, State: messaging.Running, Since: since,
+		DebugAt: netip.AddrPortFrom(address, 20018), ConsoleAt: netip.AddrPortFrom(address, 20019),
 	}},
 	{"found_stats.json", inbox, "dea.find.droplet", messaging.InstanceFound{
 		ReplyTo: inbox, NodeID: nodeID, Application: application, Version: appVersion, Instance: instance,

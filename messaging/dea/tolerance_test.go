@@ -36,6 +36,24 @@ func TestTheEarliestErasNumberedApplicationsAreUnderstood(t *testing.T) {
 	}
 }
 
+// The first era left out what it had defaults for, and knew no partitions.
+func TestTheFirstErasStartsSayLess(t *testing.T) {
+	least := map[string]string{
+		"runtime": `"ruby19"`, "cc_partition": "", "limits": "", "debug": "true", "console": "false", "runtime_info": `{"version":"1.9"}`,
+	}
+	got := decodedStart(t, least)
+	want := messaging.FirstEra{Runtime: "ruby19", Debug: "run"}
+	if got.First == nil || !cmp.Equal(*got.First, want) || got.Partition != "" ||
+		got.Limits != (messaging.ApplicationLimits{MemoryMiB: 512, DiskMiB: 256, Files: 1024}) {
+		t.Errorf("understood as %+v, %+v", got.First, got)
+	}
+	for _, value := range []string{"null", "false"} { // as later eras may still have them
+		if first := decodedStart(t, map[string]string{"debug": value, "console": value, "users": "null", "runtime": "null"}).First; first != nil {
+			t.Errorf("%s is understood as %+v", value, first)
+		}
+	}
+}
+
 func TestWhatIsNullOrLeftOutWasNotGiven(t *testing.T) {
 	optional := []string{
 		"uris", "sha1", "sha256", "executableUri", "services", "env", "stack", "start_command",

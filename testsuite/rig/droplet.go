@@ -80,6 +80,17 @@ func (s *DropletServer) AddFile(path string) Droplet {
 	return s.serves(body)
 }
 
+// AddFirst makes a droplet of the first generation: files by their names in it, and
+// nothing that a later stager says.
+func (s *DropletServer) AddFirst(files ...File) Droplet {
+	s.t.Helper()
+	body, err := tarball(files)
+	if err != nil {
+		s.t.Fatal("rig: make a droplet:", err)
+	}
+	return s.serves(body)
+}
+
 func (s *DropletServer) serves(body []byte) Droplet {
 	sum := sha1.Sum(body)
 	digest := hex.EncodeToString(sum[:])
@@ -88,23 +99,27 @@ func (s *DropletServer) serves(body []byte) Droplet {
 }
 
 func archive(startCommand string, files []File) ([]byte, error) {
-	var out bytes.Buffer
-	zip := gzip.NewWriter(&out)
-	tape := tar.NewWriter(zip)
 	info := "---\ndetected_buildpack: rig\n"
 	if startCommand != "" {
 		info += fmt.Sprintf("start_command: %q\n", startCommand)
-	}
-	for _, folder := range []string{"./", "./app/", "./logs/", "./tmp/"} {
-		if err := tape.WriteHeader(&tar.Header{Name: folder, Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
-			return nil, err
-		}
 	}
 	all := []File{{Name: "./staging_info.yml", Body: []byte(info), Mode: 0o644}}
 	for _, f := range files {
 		all = append(all, File{Name: "./app/" + f.Name, Body: f.Body, Mode: f.Mode})
 	}
-	for _, f := range all {
+	return tarball(all)
+}
+
+func tarball(files []File) ([]byte, error) {
+	var out bytes.Buffer
+	zip := gzip.NewWriter(&out)
+	tape := tar.NewWriter(zip)
+	for _, folder := range []string{"./", "./app/", "./logs/", "./tmp/"} {
+		if err := tape.WriteHeader(&tar.Header{Name: folder, Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range files {
 		header := tar.Header{Name: f.Name, Typeflag: tar.TypeReg, Mode: f.Mode, Size: int64(len(f.Body))}
 		if err := tape.WriteHeader(&header); err != nil {
 			return nil, err

@@ -58,6 +58,17 @@ hooks {
   post_setup   = "export A=1\n"
   hook_timeout = "2m"
 }
+runtime "ruby19" {
+  executable        = "/opt/ruby"
+  version_flag      = "-v"
+  version_output    = "1\\.9"
+  additional_checks = "-e 'puts true'"
+  environment       = { B = "2", A = "$B" }
+  debug_env         = { run = "X=1\nY=a=b", suspend = "" }
+}
+runtime "java" {
+  executable = "java"
+}
 network {
   pool       = "10.9.0.0/20"
   port_first = 2000

@@ -225,7 +225,7 @@ func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
 	k.asked++
 	switch o.goal {
 	case goalRun:
-		k.order.spec, k.order.job, k.order.probe = o.spec, o.job, o.probe
+		k.order.spec, k.order.job, k.order.probe, k.order.state = o.spec, o.job, o.probe, o.state
 		if k.state == containerBorn && !k.busy && !k.turn && !k.mute {
 			k.askLease(c)
 		}

@@ -87,7 +87,8 @@ func (k *container) follow(c *kit.Context[containerMessage]) {
 	kit.Spawn(c, "output", k.w.outputKind(k.order.source, k.done, c.Self()), forsook)
 	if k.state == containerLiving && !k.order.probe.IsZero() {
 		address := netip.AddrPortFrom(k.status.PeerIP, k.order.place.Port)
-		kit.Spawn(c, "health", k.w.healthKind(probe{address, k.order.probe}, c.Self()), forsook)
+		health := k.w.healthKind(k.order.id, probe{address, k.order.probe, k.order.state}, c.Self())
+		kit.Spawn(c, "health", health, forsook)
 	}
 }
 

@@ -31,6 +31,7 @@ type containerOrder struct {
 	jobs   []uint32       // of a bare one, that the owner knows of
 	fresh  bool           // goalRun: nobody asked before, so there is none to adopt
 	probe  time.Time      // goalRun: until when its port may stay closed; zero: no probe
+	state  string         // goalRun: the file that is asked instead of the port; empty: none
 	grace  time.Duration  // goalHalt, goalRemove: what jobs get to end by themselves; 0: none
 	owner  func(containerFact)
 }

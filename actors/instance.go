@@ -142,8 +142,8 @@ func (i *instance) fact(c *kit.Context[instanceMessage], f containerFact) {
 		i.announce() // adopted: the router may not know
 		i.restrict(c)
 		i.parent.Tell(instanceSettled{i.id})
-		if i.state == instanceStarting && !i.record.probed() {
-			i.input(c, inHealthy, ending{}) // no port to wait for
+		if i.state == instanceStarting && i.patience() == 0 {
+			i.input(c, inHealthy, ending{}) // nothing to wait for
 		}
 	case containerFailed:
 		i.over, i.done = true, true

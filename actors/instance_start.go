@@ -22,6 +22,22 @@ func (w *world) healthTimeout(s messaging.StartInstance) time.Duration {
 	return w.Settings.HealthCheckTimeout
 }
 
+// patience is how long the application may take until it is seen to run; 0: it is
+// not looked at (wire/dea.md b.2).
+func (i *instance) patience() time.Duration {
+	switch {
+	case i.droplet.StateFile != "" && i.record.Start.Suspended():
+		return forever // it begins when somebody has it begin
+	case i.droplet.StateFile != "":
+		return i.w.Settings.StateFileTimeout
+	case i.record.probed():
+		return i.w.healthTimeout(i.record.Start)
+	}
+	return 0
+}
+
+const forever = 100 * 365 * 24 * time.Hour
+
 // run plans the container and asks for it.
 func (i *instance) run(c *kit.Context[instanceMessage]) {
 	spec, job, err := i.w.Planner.Plan(i.record.Placement, i.record.Start, i.droplet)
@@ -35,8 +51,8 @@ func (i *instance) run(c *kit.Context[instanceMessage]) {
 		return
 	}
 	o := containerOrder{goal: goalRun, spec: spec, job: job, hooks: first, fresh: i.never()}
-	if i.record.probed() {
-		o.probe = i.record.Placement.Started.Add(i.w.healthTimeout(i.record.Start))
+	if patience := i.patience(); patience > 0 {
+		o.probe, o.state = i.record.Placement.Started.Add(patience), i.droplet.StateFile
 	}
 	i.order(c, o)
 }

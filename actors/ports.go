@@ -44,6 +44,9 @@ type Kernel interface {
 	Restrict(ctx context.Context, id string, rules []isolation.EgressRule) error
 	// Probe makes one TCP connection from the node and closes it.
 	Probe(ctx context.Context, address netip.AddrPort) error
+	// Read returns a file of the container, of at most most bytes; path begins at
+	// the application's home. Nothing in the container can make it wait.
+	Read(ctx context.Context, id, path string, most int64) ([]byte, error)
 	// Audit compares every container that lives with what it was made, gives back
 	// what somebody else took or changed, and ends one that can't be kept without
 	// it: Wait tells of that. It says all of what it found.
@@ -142,6 +145,9 @@ type Droplet struct {
 	// ProfileScripts: the droplet has scripts in app/.profile.d that a shell has
 	// to read before the application starts, or may have.
 	ProfileScripts bool
+	// StateFile is where the application says that it runs, below its home; empty:
+	// nowhere.
+	StateFile string
 }
 
 // Output follows what a job writes and publishes each line. It returns nil

@@ -30,6 +30,7 @@ type Settings struct {
 	DrainMax                             time.Duration // how long last lines wait for somebody to take them
 	ReleaseDelay                         time.Duration // how long a slot rests when nothing of it is left
 	HookMax                              time.Duration // how long anybody waits for a hook
+	StateFileTimeout                     time.Duration // for an application to write that it runs
 }
 
 // DefaultSettings are the wire's (wire/dea.md g), and for what it doesn't know
@@ -41,7 +42,7 @@ func DefaultSettings() Settings {
 		EvacuateWithin: 10 * time.Minute,
 		Copies:         16, Starts: 16, Spares: 8, PrepareAfter: 30 * time.Millisecond, NudgeEvery: 2 * time.Second,
 		RetryMin: 100 * time.Millisecond, RetryMax: 30 * time.Second, DrainMax: 5 * time.Minute,
-		HookMax: 10 * time.Second,
+		HookMax: 10 * time.Second, StateFileTimeout: 5 * time.Minute,
 	}
 }
 

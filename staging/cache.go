@@ -54,6 +54,9 @@ type Droplet struct {
 	// ProfileScripts: the droplet has scripts in app/.profile.d that a shell has
 	// to read before the application starts, or may have.
 	ProfileScripts bool
+	// StateFile is where the application says that it runs (droplet.yaml's
+	// state_file), below its home; empty: nowhere.
+	StateFile string
 }
 
 const (
@@ -197,6 +200,7 @@ func (c *Cache) droplet(r record) Droplet {
 		StartCommand:   r.StartCommand,
 		Startup:        r.Startup,
 		ProfileScripts: r.ProfileScripts == nil || *r.ProfileScripts,
+		StateFile:      r.StateFile,
 	}
 }
 

@@ -141,12 +141,17 @@ func (c *Cache) fill(folder string, want digests, content *body) (record, error)
 	if err != nil {
 		return record{}, err
 	}
+	m, err := readManifest(l.root)
+	if err != nil {
+		return record{}, err
+	}
 	return record{
 		digests:        got,
 		Name:           want.name(),
 		StartCommand:   i.StartCommand,
 		Startup:        hasStartup(l.root),
 		ProfileScripts: new(hasProfileScripts(l.root)),
+		StateFile:      m.StateFile,
 		Bytes:          l.size,
 		Entries:        l.entries,
 		Fetched:        time.Now(),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,7 +19,9 @@ const (
 	profileFolder = "app/.profile.d"
 	// infoName is what a stager says of the droplet.
 	infoName = "staging_info.yml"
-	// infoMax bounds infoName; a start command is a line or two.
+	// manifestName is what a droplet says of its health (wire/dea.md b.2).
+	manifestName = "droplet.yaml"
+	// infoMax bounds either; a start command is a line or two.
 	infoMax = 64 << 10
 )
 
@@ -32,30 +35,55 @@ type info struct {
 // says nothing, which is no error.
 func readInfo(droplet *os.Root) (info, error) {
 	var i info
-	found, err := droplet.Lstat(infoName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return i, nil
-	}
-	if err != nil {
+	if err := readYAML(droplet, infoName, &i); err != nil {
 		return i, err
-	}
-	if !found.Mode().IsRegular() {
-		return i, &EntryError{infoName, "has to be a file"}
-	}
-	if found.Size() > infoMax {
-		return i, &LimitError{What: "bytes of " + infoName, Max: infoMax}
-	}
-	text, err := droplet.ReadFile(infoName)
-	if err != nil {
-		return i, err
-	}
-	if err := yaml.Unmarshal(text, &i); err != nil {
-		return i, fmt.Errorf("%s is wrong: %w", infoName, err)
 	}
 	if strings.ContainsRune(i.StartCommand, 0) {
 		return i, fmt.Errorf("%s is wrong: start_command has a zero byte", infoName)
 	}
 	return i, nil
+}
+
+// readYAML reads a file of a droplet; where there is none, nothing.
+func readYAML(droplet *os.Root, name string, into any) error {
+	found, err := droplet.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !found.Mode().IsRegular() {
+		return &EntryError{name, "has to be a file"}
+	}
+	if found.Size() > infoMax {
+		return &LimitError{What: "bytes of " + name, Max: infoMax}
+	}
+	text, err := droplet.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if err := yaml.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("%s is wrong: %w", name, err)
+	}
+	return nil
+}
+
+// manifest is what is used of manifestName.
+type manifest struct {
+	StateFile string `yaml:"state_file,omitempty"`
+}
+
+// readManifest reads how a droplet wants to be seen to run, if it says so.
+func readManifest(droplet *os.Root) (manifest, error) {
+	var m manifest
+	if err := readYAML(droplet, manifestName, &m); err != nil {
+		return m, err
+	}
+	if m.StateFile != "" && (!filepath.IsLocal(m.StateFile) || strings.ContainsRune(m.StateFile, 0)) {
+		return m, fmt.Errorf("%s is wrong: state_file is no path within the droplet", manifestName)
+	}
+	return m, nil
 }
 
 // hasStartup says whether there is a start script of the first generation.

@@ -29,6 +29,7 @@ type record struct {
 	Startup      bool   `json:"startup"`
 	// ProfileScripts is nil in the record of an agent that didn't look.
 	ProfileScripts *bool     `json:"profile_scripts"`
+	StateFile      string    `json:"state_file,omitempty"`
 	Bytes          int64     `json:"bytes"` // unpacked
 	Entries        int64     `json:"entries"`
 	Fetched        time.Time `json:"fetched"`

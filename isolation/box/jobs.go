@@ -16,6 +16,7 @@ import (
 	"github.com/deacon-agent/deacon/isolation/initproto"
 	"github.com/deacon-agent/deacon/isolation/rootfs"
 	"github.com/deacon-agent/deacon/isolation/slot"
+	"github.com/deacon-agent/deacon/isolation/transfer"
 )
 
 // encodeJob turns a job into PID 1's words.
@@ -122,16 +123,44 @@ func (b *Box) whois(c *container, job *isolation.Job) error {
 // account asks the container's root as PID 1 has it, which is the only one who
 // knows what the layers and the writable folder make together.
 func (c *container) account(name string) (rootfs.Account, error) {
-	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", c.init.PID()), unix.O_PATH|unix.O_DIRECTORY, 0)
+	root, err := c.root()
 	if err != nil {
-		return rootfs.Account{}, errors.Join(isolation.ErrGone, err)
+		return rootfs.Account{}, err
 	}
 	defer root.Close()
+	return rootfs.FindAccount(root, name, slot.UIDsPerSlot)
+}
+
+func (c *container) root() (*os.File, error) {
+	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", c.init.PID()), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, errors.Join(isolation.ErrGone, err)
+	}
 	// The pid was PID 1's own if that lives now.
 	if dead, err := waitDeath(int(c.init.PIDFD().Fd()), 0); err != nil || dead {
-		return rootfs.Account{}, errors.Join(isolation.ErrGone, err)
+		root.Close()
+		return nil, errors.Join(isolation.ErrGone, err)
 	}
-	return rootfs.FindAccount(root, name, slot.UIDsPerSlot)
+	return root, nil
+}
+
+// Read returns a file of the container, of at most most bytes; path begins at
+// vcap's home. Nothing is run inside and nothing in there can make it wait.
+func (b *Box) Read(ctx context.Context, id, path string, most int64) ([]byte, error) {
+	c, err := b.find(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("box: read from %s: %w", id, err)
+	}
+	root, err := c.root()
+	if err != nil {
+		return nil, fmt.Errorf("box: read from %s: %w", id, err)
+	}
+	defer root.Close()
+	content, err := transfer.Read(root, pathInside(path), most)
+	if err != nil {
+		return nil, fmt.Errorf("box: read from %s: %w", id, err)
+	}
+	return content, nil
 }
 
 // Wait returns when the job has ended. Where PID 1 doesn't run it, the record

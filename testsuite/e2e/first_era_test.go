@@ -132,3 +132,46 @@ func (s *stage) find(app string) (found map[string]any) {
 	})
 	return found
 }
+
+// An application that writes its own state runs once that says so, though its port
+// is open; a file that nobody can read is not waited for, only passed over.
+func TestAStateFileSaysWhenAnApplicationRuns(t *testing.T) {
+	s := newStage(t, "")
+	program := application(t)
+	program.Name = "./app/app"
+	droplet := s.blobs.AddFirst(program, rig.File{Name: "./droplet.yaml", Body: []byte("state_file: tmp/state.json\n"), Mode: 0o644})
+	s.start("slow", droplet, map[string]any{"start_command": "mkfifo ../tmp/state.json; exec ./app", "health_check_timeout": 1})
+	port := 0
+	waitFor(t, "the application", func() bool {
+		for _, row := range s.rows() {
+			port = int(row["port"].(float64))
+		}
+		if port == 0 {
+			return false
+		}
+		_, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", port))
+		return err == nil
+	})
+	s.ctl.ExpectNone("router.register", 2*time.Second) // it listens, and its port's time is over
+	app := &instance{s: s, app: "slow", base: fmt.Sprintf("http://127.0.0.1:%d", port), port: port}
+	for _, line := range []string{
+		"rm tmp/state.json; ln -s /dev/zero tmp/state.json", "rm tmp/state.json; ln -s /etc/passwd tmp/state.json",
+		"rm tmp/state.json; truncate -s 1G tmp/state.json", "rm tmp/state.json; echo '{\"state\":\"STARTING\"}' > tmp/state.json",
+	} {
+		app.ask("/run", "sh", "cd /home/vcap; "+line)
+		s.ctl.ExpectNone("router.register", time.Second)
+	}
+	app.ask("/run", "sh", `cd /home/vcap; echo '{"state":"RUNNING"}' > tmp/next; mv tmp/next tmp/state.json`)
+	s.registered("slow")
+}
+
+// rows are what the node lists.
+func (s *stage) rows() []map[string]any {
+	s.t.Helper()
+	var list struct{ Instances []map[string]any }
+	answer, err := s.ctl.Conn.Request("deacon.v1.ps", []byte("{}"), time.Second)
+	if err != nil || json.Unmarshal(answer.Data, &list) != nil {
+		return nil
+	}
+	return list.Instances
+}

@@ -19,6 +19,8 @@ import (
 type Droplets struct {
 	Takes time.Duration
 	Wrong map[string]bool
+	// StateFile is every droplet's.
+	StateFile string
 	// Fault, where set, may fail a download; Patience is how downloads wait.
 	Fault    func() error
 	Patience Patience
@@ -58,7 +60,7 @@ func (d *Droplets) Fetch(ctx context.Context, m messaging.Droplet) (actors.Dropl
 		d.cached = map[string]bool{}
 	}
 	d.cached[m.SHA1] = true
-	return actors.Droplet{Digest: "sha1-" + m.SHA1, Layer: "/droplets/" + m.SHA1}, nil
+	return actors.Droplet{Digest: "sha1-" + m.SHA1, Layer: "/droplets/" + m.SHA1, StateFile: d.StateFile}, nil
 }
 
 // Fetches is how many downloads there were.

@@ -30,6 +30,7 @@ type stage struct {
 	settings actors.Settings
 	memory   int64
 	hooks    map[actors.Moment]string
+	runtimes []string
 	budget   kit.Budget
 	hook     func(kit.Turn)
 	boot     string
@@ -90,7 +91,7 @@ func (s *stage) begin() {
 	}
 	s.tree = actors.New(actors.Options{
 		Node:   messaging.Node{ID: "node-1", Address: netip.MustParseAddr("192.0.2.1"), Version: "0.0.1"},
-		Stacks: []string{"host"}, Settings: s.settings, Budget: s.budget, BootID: s.boot,
+		Stacks: []string{"host"}, Runtimes: s.runtimes, Settings: s.settings, Budget: s.budget, BootID: s.boot,
 		Capacity: actors.Capacity{
 			MemoryMiB: s.memory, DiskMiB: 4096, PortFirst: 20000, PortLast: 20099,
 			Plan: slot.Plan{Tag: "model", Pool: netip.MustParsePrefix("10.254.0.0/16"), UIDBase: 1_000_000},

@@ -207,6 +207,15 @@ disk {
 #   }
 stack "host" {}
 
+# What of the node every application finds in its container, by where it is found
+# there. Files that belong to the ids 0 and 2000 on the node are root's and the
+# application's inside.
+#
+#   bind_mount "/srv/models" {
+#     source = "/srv/models"
+#     access = "ro" # or "rw": with every other application on the node
+#   }
+
 # Runtimes by the names that starts of the first era ask for, whose droplets have
 # a script "startup". Each is looked for and verified in the container that is
 # about to run on it, and a start that names any other fails.

@@ -297,7 +297,7 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 		},
 		Kernel: a.box, Droplets: droplets{cache}, Output: a.outputs, Store: a.store, Sink: a.tell,
 		Planner: NewPlanner(PlannerConfig{
-			Instance: c.Instance, Hooks: c.Hooks, Runtimes: c.Runtimes,
+			Instance: c.Instance, Hooks: c.Hooks, Binds: c.Binds, Runtimes: c.Runtimes,
 			Address: c.Node.Address, DNS: c.Network.DNS, Stacks: stacks,
 		}),
 		Recovered:      recovered,

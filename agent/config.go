@@ -20,7 +20,8 @@ type Config struct {
 	Intervals Intervals
 	Instance  Instance
 	Hooks     Hooks
-	Runtimes  []Runtime // of the first era, by name
+	Binds     []BindMount // in every application's container, in their order
+	Runtimes  []Runtime   // of the first era, by name
 	Network   Network
 	Disk      Disk
 	Stacks    []Stack // at least one; the first is the default

@@ -63,6 +63,7 @@ func (f *configFile) read(r *settings.Reader) Config {
 	readBlock(f.Instance, func(b *instanceBlock) { b.read(r, &c.Instance) })
 	readBlock(f.Hooks, func(b *hooksBlock) { b.read(r, &c.Hooks) })
 	c.Runtimes = readRuntimes(r, f.Runtimes)
+	c.Binds = readBinds(r, f.Binds)
 	readBlock(f.Network, func(b *networkBlock) { b.read(r, &c.Network) })
 	readBlock(f.Disk, func(b *diskBlock) {
 		settings.Choice(r, b.Driver, &c.Disk.Driver, "auto", "btrfs", "tmpfs", "none")

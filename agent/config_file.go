@@ -41,6 +41,7 @@ type configFile struct {
 	Instance  *instanceBlock  `hcl:"instance,block"`
 	Hooks     *hooksBlock     `hcl:"hooks,block"`
 	Runtimes  []*runtimeBlock `hcl:"runtime,block"`
+	Binds     []*bindBlock    `hcl:"bind_mount,block"`
 	Network   *networkBlock   `hcl:"network,block"`
 	Disk      *diskBlock      `hcl:"disk,block"`
 	Stacks    []*stackBlock   `hcl:"stack,block"`

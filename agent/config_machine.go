@@ -39,6 +39,11 @@ func (c Config) Resolve() (_ Config, notes []string, err error) {
 			return Config{}, nil, err
 		}
 	}
+	for _, b := range c.Binds {
+		if err := b.check(); err != nil {
+			return Config{}, nil, err
+		}
+	}
 	if err := c.Hooks.load(); err != nil {
 		return Config{}, nil, err
 	}

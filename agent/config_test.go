@@ -171,6 +171,7 @@ func TestEverySettingArrives(t *testing.T) {
 			OutputMaxBytes: 128 << 10, StartsMax: 4, Bandwidth: isolation.Bandwidth{Rate: 5 << 20, Burst: 256 << 10}},
 		Hooks: Hooks{PostSetup: "export A=1\n", Timeout: 2 * time.Minute, Paths: map[actors.Moment]string{
 			actors.BeforeStart: "/h/1", actors.AfterStart: "/h/2", actors.BeforeStop: "/h/3", actors.AfterStop: "/h/4"}},
+		Binds: []BindMount{{"/data", "/srv/data", ReadWrite}, {"/home/vcap/models", "/srv/models", ReadOnly}},
 		Runtimes: []Runtime{{Name: "java", Executable: "java"},
 			{Name: "ruby19", Executable: "/opt/ruby", VersionFlag: "-v", VersionOutput: `1\.9`, AdditionalChecks: "-e 'puts true'",
 				Environment: []messaging.Variable{{Name: "A", Value: "$B"}, {Name: "B", Value: "2"}},

@@ -34,6 +34,7 @@ type StackRoot struct {
 type PlannerConfig struct {
 	Instance Instance
 	Hooks    Hooks
+	Binds    []BindMount
 	Runtimes []Runtime
 	Address  netip.Addr   // of the node
 	DNS      []netip.Addr // of the containers
@@ -85,7 +86,7 @@ func (p *Planner) spec(place actors.Placement, start messaging.StartInstance, d 
 		Hostname: hostnameOf(place.Instance),
 		Rootfs: isolation.Rootfs{
 			Layers: append([]string{d.Layer}, stack.Layers...),
-			Binds:  stack.Binds,
+			Binds:  bindsOf(stack, p.config.Binds),
 		},
 		Limits:  limits,
 		Network: isolation.Network{DNS: p.config.DNS, Egress: egress},

@@ -66,6 +66,13 @@ runtime "ruby19" {
   environment       = { B = "2", A = "$B" }
   debug_env         = { run = "X=1\nY=a=b", suspend = "" }
 }
+bind_mount "/data" {
+  source = "/srv/data"
+  access = "rw"
+}
+bind_mount "/home/vcap/models" {
+  source = "/srv/models/"
+}
 runtime "java" {
   executable = "java"
 }

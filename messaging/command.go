@@ -110,6 +110,7 @@ type FindInstances struct {
 	Filter       Filter
 	IncludeStats bool
 	IncludePath  bool   // the request has a key "path", whatever its value
+	Path         string // its value: a file or folder of the instance's
 	ReplyTo      string // opaque to everybody but the bus
 }
 
@@ -198,3 +199,6 @@ type Node struct {
 
 // ComponentTag is how routers tell this component from others.
 func (n Node) ComponentTag() string { return "dea-" + strconv.Itoa(n.Index) }
+
+// DirectoryTag is ComponentTag for the server of its instances' files.
+func (n Node) DirectoryTag() string { return "directory-server-" + strconv.Itoa(n.Index) }

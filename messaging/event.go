@@ -115,14 +115,14 @@ type RouteRegistered struct{ Route Route }
 // RouteUnregistered takes a route back.
 type RouteUnregistered struct{ Route Route }
 
-// Route is where an instance can be reached.
+// Route is where an instance can be reached, or one of the node's own servers.
 type Route struct {
 	NodeID          string
-	Application     string
+	Application     string // empty: a server of the node's own
 	URIs            []string
 	Host            netip.Addr
 	Port            uint16
-	ComponentTag    string // "dea-<index>"
+	ComponentTag    string // "dea-<index>", "directory-server-<index>"
 	PrivateInstance string // 64 hex digits: sticky sessions
 }
 
@@ -168,6 +168,7 @@ type InstanceStats struct {
 type InstancesListed struct {
 	ReplyTo   string
 	NodeID    string
+	Files     netip.AddrPort // where its instances' files are served; invalid: nowhere
 	Instances []InstanceRow
 }
 

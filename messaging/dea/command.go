@@ -1,6 +1,7 @@
 package dea
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -32,7 +33,7 @@ func encodeCommand(cmd messaging.Command, nodeID string) (subject string, messag
 	case messaging.FindInstances:
 		m := findMessage{filterMessage: filter(c.Filter), IncludeStats: c.IncludeStats}
 		if c.IncludePath {
-			m.Path = "/"
+			m.Path = cmp.Or(c.Path, "/")
 		}
 		return SubjectFind, m, need("application", c.Filter.Application)
 	case messaging.LocateNodes:

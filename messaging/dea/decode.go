@@ -195,6 +195,7 @@ func decodeFind(body []byte) (messaging.Command, error) {
 		Filter:       decodeFilter(m),
 		IncludeStats: m.flag("include_stats"),
 		IncludePath:  path,
+		Path:         m.short("path", pathMax),
 	}
 	return find, m.in.wrong
 }

@@ -92,6 +92,9 @@ func checkRoute(r messaging.Route) error {
 	if !r.Host.IsValid() {
 		return errors.New("no host")
 	}
+	if r.Application == "" {
+		return nil
+	}
 	return need("node id", r.NodeID)
 }
 
@@ -155,7 +158,13 @@ func exited(e messaging.InstanceExited) exitedMessage {
 	return m
 }
 
-func route(r messaging.Route) routeMessage {
+// route leaves out what only an application has.
+func route(r messaging.Route) any {
+	if r.Application == "" {
+		return serverRouteMessage{
+			URIs: present(r.URIs), Host: r.Host, Port: r.Port, Tags: routeTags{Component: r.ComponentTag},
+		}
+	}
 	return routeMessage{
 		DEA:             r.NodeID,
 		App:             r.Application,

@@ -253,7 +253,7 @@ func (m *statsMessage) stats() (*messaging.InstanceStats, error) {
 
 func decodeListed(body []byte) (messaging.Event, error) {
 	m, err := read[listedMessage](body)
-	e := messaging.InstancesListed{NodeID: m.NodeID}
+	e := messaging.InstancesListed{NodeID: m.NodeID, Files: m.Files}
 	for _, row := range m.Instances {
 		e.Instances = append(e.Instances, messaging.InstanceRow(row))
 	}

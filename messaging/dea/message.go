@@ -81,6 +81,14 @@ type routeMessage struct {
 	PrivateInstance string     `json:"private_instance_id"`
 }
 
+// serverRouteMessage is of a server that is no application.
+type serverRouteMessage struct {
+	URIs []string   `json:"uris"`
+	Host netip.Addr `json:"host"`
+	Port uint16     `json:"port"`
+	Tags routeTags  `json:"tags"`
+}
+
 type routeTags struct {
 	Component string `json:"component"`
 }

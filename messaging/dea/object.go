@@ -20,6 +20,7 @@ const (
 	depthMax = 64
 
 	idMax   = 255  // guids, versions, partitions: they become file names and subjects
+	pathMax = 4095 // of a file: the kernel takes no longer one
 	nameMax = 1024 // an application's name: 255 characters of up to four bytes
 )
 

@@ -19,8 +19,9 @@ type tailMessage struct {
 }
 
 type listedMessage struct {
-	NodeID    string       `json:"node"`
-	Instances []rowMessage `json:"instances"`
+	NodeID    string         `json:"node"`
+	Files     netip.AddrPort `json:"files"` // empty: nowhere
+	Instances []rowMessage   `json:"instances"`
 }
 
 type rowMessage struct {
@@ -123,7 +124,7 @@ func encodeOwn(event messaging.Event) (subject string, message any, err error) {
 }
 
 func listed(e messaging.InstancesListed) listedMessage {
-	m := listedMessage{NodeID: e.NodeID, Instances: make([]rowMessage, 0, len(e.Instances))}
+	m := listedMessage{NodeID: e.NodeID, Files: e.Files, Instances: make([]rowMessage, 0, len(e.Instances))}
 	for _, row := range e.Instances {
 		row.URIs = present(row.URIs)
 		m.Instances = append(m.Instances, rowMessage(row))

@@ -102,6 +102,11 @@ var (
 		URIs: []string{"guestbook.example.com"}, Host: address, Port: 20017,
 	}
 
+	exampleDirectory = messaging.Route{
+		URIs: []string{"0123456789abcdef0123456789abcdef.example.com"}, Host: address, Port: 5678,
+		ComponentTag: "directory-server-0",
+	}
+
 	exampleLine = messaging.LogLine{
 		Application: application, Instance: instance, Index: 2, Stream: "stdout",
 		At: since, Text: []byte("GET / 200 <b>&amp;</b> \x1b[0m"),
@@ -135,7 +140,7 @@ var sampleCommands = []sampleCommand{
 		Application: application, Version: appVersion, URIs: exampleStart.URIs, Egress: &exampleStart.Egress,
 	}},
 	{"command_update_least.json", messaging.UpdateInstances{Application: application}},
-	{"command_find.json", messaging.FindInstances{Filter: exampleFilter, IncludeStats: true, IncludePath: true}},
+	{"command_find.json", messaging.FindInstances{Filter: exampleFilter, IncludeStats: true, IncludePath: true, Path: "/"}},
 	{"command_locate.json", messaging.LocateNodes{}},
 	{"command_discover.json", messaging.DiscoverNodes{Application: application, MemoryMiB: 256, DiskMiB: 1024}},
 	{"command_discover_first.json", messaging.DiscoverNodes{
@@ -195,6 +200,8 @@ var sampleEvents = []sampleEvent{
 		NodeID: nodeID, Application: application, Host: address, Port: 20018, ComponentTag: "dea-0",
 		PrivateInstance: exampleRoute.PrivateInstance,
 	}}},
+	{"register_directory.json", "router.register", "", messaging.RouteRegistered{Route: exampleDirectory}},
+	{"unregister_directory.json", "router.unregister", "", messaging.RouteUnregistered{Route: exampleDirectory}},
 	{"found.json", inbox, "dea.find.droplet", messaging.InstanceFound{
 		ReplyTo: inbox, NodeID: nodeID, Application: application, Version: appVersion, Instance: instance,
 		Index: 2, State: messaging.Crashed, Since: since,
@@ -225,7 +232,7 @@ var sampleEvents = []sampleEvent{
 		},
 	}},
 	{"ps.json", inbox, "deacon.v1.ps", messaging.InstancesListed{
-		ReplyTo: inbox, NodeID: nodeID, Instances: []messaging.InstanceRow{exampleRow},
+		ReplyTo: inbox, NodeID: nodeID, Files: netip.AddrPortFrom(address, 5678), Instances: []messaging.InstanceRow{exampleRow},
 	}},
 	{"logs_tail.json", inbox, "deacon.v1.logs-tail", messaging.LogsTailed{
 		ReplyTo: inbox, Lines: []messaging.LogLine{exampleLine},

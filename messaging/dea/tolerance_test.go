@@ -109,17 +109,19 @@ func TestAFilterJoinsBothListsOfInstancesAndRaisesStates(t *testing.T) {
 }
 
 func TestAPathIsAskedForByItsKeyAlone(t *testing.T) {
-	for body, want := range map[string]bool{
-		`{"droplet":"a"}`:               false,
-		`{"droplet":"a","path":null}`:   true,
-		`{"droplet":"a","path":"/app"}`: true,
+	for body, want := range map[string]messaging.FindInstances{
+		`{"droplet":"a"}`:               {},
+		`{"droplet":"a","path":null}`:   {IncludePath: true},
+		`{"droplet":"a","path":""}`:     {IncludePath: true},
+		`{"droplet":"a","path":"/app"}`: {IncludePath: true, Path: "/app"},
 	} {
 		cmd, err := Decode("dea.find.droplet", []byte(body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := cmd.(messaging.FindInstances).IncludePath; got != want {
-			t.Errorf("%s: asks for a path: %t, want %t", body, got, want)
+		got := cmd.(messaging.FindInstances)
+		if got.IncludePath != want.IncludePath || got.Path != want.Path {
+			t.Errorf("%s: asks for a path: %+v, want %+v", body, got, want)
 		}
 	}
 }

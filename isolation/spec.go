@@ -230,6 +230,10 @@ type Copy struct {
 	// Owner is "user:group" of the node for Target and all below it, where that
 	// is on the node; empty: root.
 	Owner string
+	// MostBytes and MostEntries bound what comes to the node, both or neither; of a
+	// file that is too long its end comes. 0: nothing bounds it.
+	MostBytes   int64
+	MostEntries int
 }
 
 // Stats are a container's counters as the kernel has them, at one moment.

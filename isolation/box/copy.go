@@ -49,6 +49,9 @@ func (b *Box) CopyOut(ctx context.Context, id string, c isolation.Copy, user iso
 			own = func() error { return owner.Take(ctx, c.Target) }
 		}
 		inside.Path = pathInside(c.Source)
+		if c.MostBytes > 0 {
+			inside.Most = &transfer.Bounds{Bytes: c.MostBytes, Entries: c.MostEntries}
+		}
 		if err := transfer.Copy(ctx, inside, transfer.Side{Path: c.Target}); err != nil {
 			return err
 		}
@@ -75,7 +78,7 @@ func (b *Box) copy(ctx context.Context, id string, user isolation.User,
 		root, err = c.openRoot()
 	}
 	if err != nil {
-		return fmt.Errorf("box: copy of %s: %w", id, err)
+		return fmt.Errorf("box: files of %s: %w", id, err)
 	}
 	defer root.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -90,7 +93,7 @@ func (b *Box) copy(ctx context.Context, id string, user isolation.User,
 	base := b.config.Plan.UID(c.spec.Slot)
 	account := transfer.Account{UID: base + user.UID, GID: base + user.GID}
 	if err := act(ctx, transfer.Side{Root: root, As: &account}); err != nil {
-		return fmt.Errorf("box: copy of %s: %w", id, err)
+		return fmt.Errorf("box: files of %s: %w", id, err)
 	}
 	return nil
 }

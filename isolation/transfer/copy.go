@@ -23,6 +23,8 @@ type Side struct {
 	Root *os.File
 	// As is who works there; nil: whoever calls.
 	As *Account
+	// Most bounds what is copied from there; nil: nothing does.
+	Most *Bounds
 }
 
 // Copy copies what lies at one side to the other. A target whose last component
@@ -93,6 +95,7 @@ type entry struct {
 	mode   uint32   // permissions, of a folder and a file
 	file   *os.File // a file's content, the receiver's to close
 	size   int64    // of the file, when it was found
+	from   int64    // what is before that is left out
 	target string   // of a link
 }
 

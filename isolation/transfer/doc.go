@@ -18,6 +18,9 @@
 // file, and what was there, a link or a program that runs, is never written to.
 // What can't be copied doesn't hold up the rest; the error names it.
 //
+// Open and OpenKept find a path in the same way and open what is there for
+// reading, if it is a file or a folder.
+//
 // Three things are not rsync's: holes stay holes; a folder that was there and
 // is another's, as /tmp, keeps its mode without an error; and a file that comes
 // to the node is never set-user-id or set-group-id, because it is root's there.

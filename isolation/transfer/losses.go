@@ -47,7 +47,7 @@ func (l *losses) join(err error) error {
 // hopeless says of an error that the next thing will end in it too.
 func hopeless(err error) bool {
 	for _, one := range []error{
-		unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EIO, unix.EMFILE, unix.ENFILE, unix.ENOMEM, errDeep,
+		unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EIO, unix.EMFILE, unix.ENFILE, unix.ENOMEM, errDeep, errMany,
 	} {
 		if errors.Is(err, one) {
 			return true

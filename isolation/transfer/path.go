@@ -19,19 +19,19 @@ const triesMax = 100
 // resolve opens a path below root; links on the way are followed, and stay
 // below root too.
 func resolve(root int, path string, flags uint64) (*os.File, error) {
-	return walk(root, path, unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: inRoot})
+	return walk(root, path, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: inRoot})
 }
 
 // resolveBeside finds a path on root's own file system, and opens nothing.
 func resolveBeside(root int, path string) (*os.File, error) {
-	return walk(root, path, unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: inRoot | unix.RESOLVE_NO_XDEV})
+	return walk(root, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: inRoot | unix.RESOLVE_NO_XDEV})
 }
 
-func walk(root int, path string, how unix.OpenHow) (*os.File, error) {
+func walk(root int, path string, how *unix.OpenHow) (*os.File, error) {
 	var err error
 	for range triesMax {
 		var fd int
-		if fd, err = unix.Openat2(root, path, &how); err == nil {
+		if fd, err = unix.Openat2(root, path, how); err == nil {
 			return os.NewFile(uintptr(fd), path), nil
 		}
 		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {

@@ -231,7 +231,12 @@ func (r *receiver) write(in level, e entry) (err error) {
 			unix.Unlinkat(dir, name, 0)
 		}
 	}()
-	if err := copyData(r.ctx, out, e.file, e.size); err != nil {
+	if e.from > 0 {
+		err = copyEnd(r.ctx, out, e.file, extentOf{e.from, e.size})
+	} else {
+		err = copyData(r.ctx, out, e.file, e.size)
+	}
+	if err != nil {
 		return err
 	}
 	if err := unix.Fchmod(fd, e.mode&^r.drop); err != nil {

@@ -17,12 +17,16 @@ type sender struct {
 	ctx   context.Context
 	out   chan<- entry
 	lost  losses
+	left  *left
 	depth int
 }
 
 // send puts what lies at the path on its way.
 func send(ctx context.Context, side Side, root int, out chan<- entry) error {
 	s := &sender{ctx: ctx, out: out}
+	if side.Most != nil {
+		s.left = &left{*side.Most}
+	}
 	return s.lost.join(s.begin(side.Path, root))
 }
 
@@ -64,11 +68,7 @@ func (s *sender) thing(dir *os.File, name, path string) error {
 		}
 		return s.folder(opened, name, path)
 	case unix.S_IFREG:
-		opened, err := os.Open(descriptorPath(at))
-		if err != nil {
-			return failed("open", path, cause(err))
-		}
-		return s.put(entry{kind: file, name: name, mode: st.Mode & 0o7777, file: opened, size: st.Size})
+		return s.file(at, entry{kind: file, name: name, mode: st.Mode & 0o7777, size: st.Size}, path)
 	case unix.S_IFLNK:
 		target, err := readLink(at)
 		if err != nil {
@@ -77,6 +77,20 @@ func (s *sender) thing(dir *os.File, name, path string) error {
 		return s.put(entry{kind: link, name: name, target: target})
 	}
 	return nil
+}
+
+// file sends a file, or as much of it as there is room for.
+func (s *sender) file(at *os.File, e entry, path string) (err error) {
+	if e.from, err = s.left.file(e.size); err != nil {
+		return failed("copy", path, err)
+	}
+	if e.file, err = os.Open(descriptorPath(at)); err != nil {
+		return failed("open", path, cause(err))
+	}
+	if err := s.put(e); err != nil || e.from == 0 {
+		return err
+	}
+	return cut(path, e.from)
 }
 
 // folder sends a folder with all that is in it, and closes it.
@@ -110,6 +124,12 @@ func (s *sender) folder(dir *os.File, name, path string) error {
 }
 
 func (s *sender) put(e entry) error {
+	if e.kind != end {
+		if err := s.left.entry(); err != nil {
+			e.close()
+			return err
+		}
+	}
 	select {
 	case s.out <- e:
 		return nil

@@ -241,6 +241,35 @@ log {
   #syslog = "deacon" # by this name
 }
 
+# Whoever has a link that this node signed sees the files of an instance, by way
+# of the routers: what dea.find.droplet answers and deacon files shows. Without
+# this block there is no such server, and nothing is kept of what crashed
+# (docs/files.md). Everything in it but the domain is the default.
+#
+# directory {
+#   # The server's name is a label below it, which is the node's own for good.
+#   domain = "apps.example.com"
+#
+#   # Where it listens, and routers look for it. Left out: at node.address. With
+#   # "0.0.0.0" it listens everywhere, and routers are told node.address.
+#   listen = "192.0.2.7"
+#   port   = 5678
+#
+#   # What the routers in front of it speak: "http" or "https".
+#   protocol = "http"
+#
+#   # How long a link is good, and how long who follows a file waits for more.
+#   url_lifetime      = "1h"
+#   streaming_timeout = "60s"
+#
+#   # Kept of the logs of an instance that crashed, the end where they are longer,
+#   # for instance.crash_lifetime; the oldest go when more of the file system, or
+#   # of its inodes, is in use.
+#   crash_logs_max        = "64MiB"
+#   crash_disk_used_max   = 0.8
+#   crash_inodes_used_max = 0.8
+# }
+
 # Whether the node lets itself be harmed on order: deacon chaos run kills, cuts
 # off and fills up what it can, to see that nothing is lost (docs/chaos.md).
 # Whoever may write to NATS can then do that to this node.

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -240,7 +241,7 @@ func (k *container) take(c *kit.Context[containerMessage], o containerOrder) {
 		k.recountJobs(c)
 		k.input(c, inHalt)
 	case goalRemove:
-		k.order.grace = o.grace
+		k.order.grace, k.order.keep = o.grace, cmp.Or(o.keep, k.order.keep)
 		k.recountJobs(c)
 		k.input(c, inRemove)
 	}
@@ -364,11 +365,6 @@ func (k *container) actStopping(c *kit.Context[containerMessage]) {
 			return k.w.Kernel.Stop(ctx, k.order.id, grace)
 		}, func(err error) containerMessage { return stopEnded{err} })
 	}
-}
-
-func (k *container) destroy(c *kit.Context[containerMessage]) {
-	k.step(c, "destroy", func(ctx context.Context) error { return k.w.Kernel.Destroy(ctx, k.order.id) },
-		func(err error) containerMessage { return destroyEnded{err} })
 }
 
 // step runs one act on the kernel off the mailbox.

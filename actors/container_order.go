@@ -32,6 +32,7 @@ type containerOrder struct {
 	fresh  bool           // goalRun: nobody asked before, so there is none to adopt
 	probe  time.Time      // goalRun: until when its port may stay closed; zero: no probe
 	state  string         // goalRun: the file that is asked instead of the port; empty: none
+	keep   string         // goalRemove: the crashed instance whose logs are kept; empty: nobody's are
 	grace  time.Duration  // goalHalt, goalRemove: what jobs get to end by themselves; 0: none
 	owner  func(containerFact)
 }

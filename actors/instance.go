@@ -361,7 +361,7 @@ func (i *instance) finish(c *kit.Context[instanceMessage]) bool {
 		i.over, i.done = true, true
 		i.parts.ledger.Tell(free{container}) // no allocation will
 	case !i.over:
-		i.order(c, containerOrder{goal: goalRemove})
+		i.order(c, containerOrder{goal: goalRemove, keep: i.record.keeps()})
 		return false
 	}
 	i.parts.ledger.Tell(release{container})

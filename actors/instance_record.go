@@ -147,7 +147,7 @@ func (s sample) share(now time.Time, cpu time.Duration) (float64, sample) {
 
 // describe answers at once, or after a look at the kernel's counters.
 func (i *instance) describe(c *kit.Context[instanceMessage], find messaging.FindInstances) {
-	found := i.record.found(i.w.Node, find.ReplyTo)
+	found := i.w.found(i.record, find)
 	if !find.IncludeStats || i.state != instanceRunning {
 		i.tell(found)
 		return

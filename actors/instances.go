@@ -150,7 +150,7 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 	case offerDue:
 		s.offer()
 	case routesDue:
-		s.tellAll(announce{})
+		s.announceAll()
 	case forgetCrashes:
 		s.forgetCrashes(c)
 	case instanceRan:
@@ -191,6 +191,8 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 		s.tailed(c, m)
 	case harmed:
 		s.harmed(m)
+	case crashesSwept:
+		s.crashesSwept(c, m)
 	}
 	return nil
 }
@@ -222,11 +224,11 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 	case messaging.DescribeNodes:
 		s.describeNode(c, m.ReplyTo)
 	case messaging.RouterStarted:
-		s.tellAll(announce{})
+		s.announceAll()
 	case messaging.HealthManagerStarted:
 		s.beatSoon(c)
 	case messaging.ListInstances:
-		list := messaging.InstancesListed{ReplyTo: m.ReplyTo, NodeID: s.w.Node.ID}
+		list := messaging.InstancesListed{ReplyTo: m.ReplyTo, NodeID: s.w.Node.ID, Files: s.w.filesAt()}
 		for _, r := range s.w.Store.All() {
 			list.Instances = append(list.Instances, r.row(s.w.Node))
 		}
@@ -296,7 +298,7 @@ func (s *instances) find(m messaging.FindInstances) {
 		if ref, held := s.held[r.Instance]; held {
 			ref.Tell(describe{m})
 		} else {
-			s.w.tell(r.found(s.w.Node, m.ReplyTo))
+			s.w.tell(s.w.found(r, m))
 		}
 	}
 }

@@ -33,6 +33,7 @@ func (s *instances) forgetCrashes(c *kit.Context[instancesMessage]) {
 	for _, r := range old {
 		s.forget(c, r.Instance)
 	}
+	s.sweepCrashes(c)
 }
 
 // forget drops an instance of which nothing runs any more.
@@ -69,7 +70,7 @@ func (s *instances) forsake(c *kit.Context[instancesMessage], m instanceForsook)
 func (s *instances) bury(c *kit.Context[instancesMessage], r Record) {
 	from := r.State
 	s.parts.containers.Tell(containerOrder{
-		id: r.Placement.Container, goal: goalRemove, place: r.Placement, source: r.outputSource(),
+		id: r.Placement.Container, goal: goalRemove, place: r.Placement, source: r.outputSource(), keep: r.keeps(),
 		owner: func(containerFact) {},
 	})
 	switch from {
@@ -95,6 +96,9 @@ func (s *instances) bury(c *kit.Context[instancesMessage], r Record) {
 
 // stopAll is the node's shutdown: goodbye was said, now everything stops.
 func (s *instances) stopAll(c *kit.Context[instancesMessage], m stopAll) {
+	if s.none == nil && s.w.Directory != nil {
+		s.w.tell(messaging.RouteUnregistered{Route: s.w.Directory.Route})
+	}
 	s.none = m.none
 	for _, r := range s.w.Store.All() {
 		switch ref, ok := s.held[r.Instance]; {

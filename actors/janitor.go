@@ -96,10 +96,12 @@ func (j *janitor) Receive(c *kit.Context[janitorMessage], m janitorMessage) erro
 }
 
 func (j *janitor) sweep(c *kit.Context[janitorMessage], specs []isolation.Spec, asOf uint64) {
-	known := map[string]bool{}
+	known, crashed := map[string]bool{}, map[string]Record{}
 	for _, r := range j.w.Store.All() {
 		if r.State != messaging.Crashed { // nobody wants a crashed instance's container
 			known[r.Placement.Container] = true
+		} else {
+			crashed[r.Placement.Container] = r
 		}
 	}
 	first := j.suspect == nil // after a start nobody else is at work on them yet
@@ -110,7 +112,7 @@ func (j *janitor) sweep(c *kit.Context[janitorMessage], specs []isolation.Spec, 
 			if first || j.suspect[spec.ID] {
 				c.Log().Warn("a container that no instance on record wants is destroyed", "container", spec.ID,
 					"instance", spec.Tenant)
-				j.reclaim(spec)
+				j.reclaim(spec, crashed[spec.ID].keeps())
 			}
 		}
 		known[spec.ID] = true
@@ -125,9 +127,9 @@ func (j *janitor) sweep(c *kit.Context[janitorMessage], specs []isolation.Spec, 
 }
 
 // reclaim destroys a container that nobody wants.
-func (j *janitor) reclaim(spec isolation.Spec) {
+func (j *janitor) reclaim(spec isolation.Spec, keep string) {
 	j.parts.containers.Tell(containerOrder{
-		id: spec.ID, goal: goalRemove, place: placementOf(spec), owner: func(containerFact) {},
+		id: spec.ID, goal: goalRemove, place: placementOf(spec), keep: keep, owner: func(containerFact) {},
 		source: OutputSource{Container: spec.ID, Job: 1, Application: spec.Tenant, Instance: spec.ID},
 	})
 }

@@ -170,6 +170,23 @@ type OutputSource struct {
 	Index       int
 }
 
+// Crashes keeps the logs of crashed instances when their containers go.
+type Crashes interface {
+	// Keep copies an instance's logs out of its container; once it has, it has
+	// nothing more to do.
+	Keep(ctx context.Context, instance, container string) error
+	// Sweep removes what is kept of instances that aren't on record any more, and
+	// the oldest while the disk is too full: it returns whose logs went for that.
+	Sweep(ctx context.Context) (gone []string, err error)
+}
+
+// Directory is the server of instances' files, as others are to know of it.
+type Directory struct {
+	Route messaging.Route
+	// Link is an address at which a path of an instance can be had.
+	Link func(instance, path string) string
+}
+
 // Planner turns what was asked into what a container is made of. It makes no
 // system call.
 type Planner interface {

@@ -27,6 +27,8 @@ type stage struct {
 	droplets *model.Droplets
 	store    *model.Store
 	output   actors.Output
+	crashes  actors.Crashes    // nil: nothing is kept
+	files    *actors.Directory // nil: none are served
 	settings actors.Settings
 	memory   int64
 	hooks    map[actors.Moment]string
@@ -100,6 +102,7 @@ func (s *stage) begin() {
 		Store: s.store,
 		Sink:  s.sink, Recovered: specs, Hook: s.hook, Seed: 1, Log: s.log,
 		Live: s.kernel, Transcripts: model.Transcripts{Kernel: s.kernel}, Clients: s, Designer: model.Designer{},
+		Crashes: s.crashes, Directory: s.files,
 		NewContainerID: func() string { return s.id("c") }, NewInstanceID: func() string { return s.id("i") },
 	})
 	s.tree.Start()

@@ -64,6 +64,10 @@ type Options struct {
 	Store    Store
 	Sink     Sink
 
+	// Files' side; nil: none are served, and none are kept of what crashed.
+	Directory *Directory
+	Crashes   Crashes
+
 	// Warden's side; nil: there is no such door.
 	Live        Live
 	Transcripts Transcripts

@@ -21,6 +21,7 @@ import (
 	"github.com/deacon-agent/deacon/isolation/slot"
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/bus"
+	"github.com/deacon-agent/deacon/messaging/directory"
 	"github.com/deacon-agent/deacon/messaging/socket"
 	"github.com/deacon-agent/deacon/staging"
 )
@@ -73,18 +74,19 @@ type agent struct {
 	log     hclog.Logger
 	options Options
 
-	state   *state
-	node    messaging.Node
-	store   *store
-	box     *box.Box
-	outputs *outputs
-	bus     *bus.Bus
-	tree    *actors.Tree
-	chaos   *chaos.Node                 // nil: not allowed
-	door    atomic.Pointer[socket.Door] // nil: closed
-	closers []closer                    // newest last
-	failed  bool                        // the agent never came as far as to serve
-	empty   bool                        // nothing runs any more: the kernel gets everything back
+	state     *state
+	node      messaging.Node
+	store     *store
+	box       *box.Box
+	outputs   *outputs
+	bus       *bus.Bus
+	tree      *actors.Tree
+	chaos     *chaos.Node                 // nil: not allowed
+	door      atomic.Pointer[socket.Door] // nil: closed
+	directory *directory.Door             // nil: files are served to nobody
+	closers   []closer                    // newest last
+	failed    bool                        // the agent never came as far as to serve
+	empty     bool                        // nothing runs any more: the kernel gets everything back
 }
 
 type closer struct {
@@ -262,6 +264,7 @@ func (a *agent) begin(ctx context.Context) error {
 	if err := a.openDoor(); err != nil {
 		return err
 	}
+	a.serveFiles()
 	if err := a.bus.Listen(a.tree.Deliver); err != nil {
 		return err
 	}
@@ -305,7 +308,8 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 		Log: a.log, Hook: a.options.Hook, Budget: a.options.Budget,
 	}
 	a.putChaosBetween(&options)
-	return options, a.wardenOptions(&options, stacks)
+	err = errors.Join(a.openDirectory(&options), a.wardenOptions(&options, stacks))
+	return options, err
 }
 
 func overcommit(mib int64, factor float64) int64 { return int64(float64(mib) * factor) }

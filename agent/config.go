@@ -28,6 +28,7 @@ type Config struct {
 	Log       Log
 	Warden    *Warden // nil: nobody is let in by Warden's socket
 	Chaos     Chaos
+	Directory *Directory // nil: files are served to nobody
 	// Warnings are what is allowed but odd, each with file and line.
 	Warnings []string
 }

@@ -86,6 +86,7 @@ func (f *configFile) read(r *settings.Reader) Config {
 	}
 	readBlock(f.Warden, func(b *wardenBlock) { c.Warden = b.read(r, c.Stacks) })
 	readBlock(f.Chaos, func(b *chaosBlock) { b.read(r, &c.Chaos) })
+	readBlock(f.Directory, func(b *directoryBlock) { c.Directory = b.read(r, c.Network) })
 	f.compare(r, c)
 	return c
 }

@@ -48,6 +48,7 @@ type configFile struct {
 	Log       *logBlock       `hcl:"log,block"`
 	Warden    *wardenBlock    `hcl:"warden,block"`
 	Chaos     *chaosBlock     `hcl:"chaos,block"`
+	Directory *directoryBlock `hcl:"directory,block"`
 }
 
 type nodeBlock struct {

@@ -23,6 +23,8 @@ import (
 //	node.copy          the same, should the first be damaged
 //	containers/        isolation/box
 //	instances.journal  what should run
+//	directory          the directory server's name, and the key of its links
+//	crashes/           logs of crashed instances
 //	droplets/          staging
 //	disk/              isolation/disk
 //	stacks/            root file systems, generated and made (staging/stack)

@@ -132,6 +132,8 @@ func (f files) Open(ctx context.Context, instance, path string) (*os.File, error
 	switch r.State {
 	case messaging.Running: // that it is evacuated changes nothing
 		return f.look(ctx, r, path)
+	case messaging.Stopped: // and about to be forgotten
+		return nil, directory.ErrUnknown
 	case messaging.Crashed:
 		file, err := f.crashes.open(r.Instance, path)
 		if errors.Is(err, errNotKept) { // its container may still be there

@@ -36,9 +36,9 @@ func TestALineThatWasShownIsNotShownAgain(t *testing.T) {
 func TestLogsOfANameAreThoseOfWhatRunsOrElseOfTheLast(t *testing.T) {
 	at := func(second int) time.Time { return time.Unix(int64(second), 0) }
 	crashed := func(id string, second int) row {
-		return row{"n", messaging.InstanceRow{Application: id, State: messaging.Crashed, Since: at(second)}}
+		return row{node: "n", InstanceRow: messaging.InstanceRow{Application: id, State: messaging.Crashed, Since: at(second)}}
 	}
-	running := row{"n", messaging.InstanceRow{Application: "live", State: messaging.Running, Since: at(1)}}
+	running := row{node: "n", InstanceRow: messaging.InstanceRow{Application: "live", State: messaging.Running, Since: at(1)}}
 
 	if got := applications(newest([]row{crashed("a", 5), running, crashed("b", 9)})); len(got) != 1 || got[0] != "live" {
 		t.Errorf("with one that runs: %v", got)

@@ -119,7 +119,7 @@ func (l *link) nodesAndRows(ctx context.Context) (nodes []string, rows []row, er
 			nodes = append(nodes, list.NodeID)
 		}
 		for _, instance := range list.Instances {
-			rows = append(rows, row{node: list.NodeID, InstanceRow: instance})
+			rows = append(rows, row{node: list.NodeID, files: list.Files, InstanceRow: instance})
 		}
 	}
 	if len(nodes) == 0 {

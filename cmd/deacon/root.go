@@ -84,7 +84,7 @@ and in another:
 	}
 	root.AddCommand(clients...)
 	root.AddCommand(newAgent(s), newDev(s), newRootfs(s), newChaos(s), newWarden(s), newConfig(s), newWardenConfig(s),
-		newDroplet(s), newVersion(s), newExitCodesTopic())
+		newDroplet(s), newVersion(s), newFiles(s), newExitCodesTopic())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()
 	addHelpFlags(root)

@@ -14,7 +14,8 @@ import (
 
 // row is an instance and the node that told of it.
 type row struct {
-	node string
+	node  string
+	files netip.AddrPort // where the node serves files; invalid: nowhere
 	messaging.InstanceRow
 }
 

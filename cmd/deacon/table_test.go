@@ -13,13 +13,13 @@ func TestThePsTableLinesUpAndSaysWhy(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	host := netip.MustParseAddr("192.0.2.7")
 	rows := []row{
-		{"nodeone", messaging.InstanceRow{Application: "guid-1", Name: "hello", Index: 0, State: messaging.Running,
+		{node: "nodeone", InstanceRow: messaging.InstanceRow{Application: "guid-1", Name: "hello", Index: 0, State: messaging.Running,
 			Since: now.Add(-90 * time.Second), Host: host, Port: 20001, URIs: []string{"hello.example"}}},
-		{"nodeone", messaging.InstanceRow{Application: "guid-4", Name: "worker", Index: 0, State: messaging.Running,
+		{node: "nodeone", InstanceRow: messaging.InstanceRow{Application: "guid-4", Name: "worker", Index: 0, State: messaging.Running,
 			Since: now.Add(-90 * time.Second), Host: host, Port: 20003}},
-		{"nodeone", messaging.InstanceRow{Application: "guid-2", Index: 12, State: messaging.Crashed,
+		{node: "nodeone", InstanceRow: messaging.InstanceRow{Application: "guid-2", Index: 12, State: messaging.Crashed,
 			Since: now.Add(-3 * time.Hour), Host: host, Port: 20002, ExitStatus: 7, Description: "app instance exited"}},
-		{"nodetwo", messaging.InstanceRow{Application: "guid-3", Name: "bad\n\x1b[31mname", State: messaging.Crashed,
+		{node: "nodetwo", InstanceRow: messaging.InstanceRow{Application: "guid-3", Name: "bad\n\x1b[31mname", State: messaging.Crashed,
 			Since: now.Add(-50 * time.Hour), ExitStatus: -1, Description: "failed to start"}},
 	}
 	var out strings.Builder
@@ -40,7 +40,7 @@ bad??[31mname   0       CRASHED   2d2h    -                        nodetwo   fai
 
 func TestAnInstanceThatDoesNotAnswerHasNoURL(t *testing.T) {
 	base := messaging.InstanceRow{State: messaging.Running, Host: netip.MustParseAddr("::1"), Port: 80}
-	if got := (row{"", base}).url(); got != "http://[::1]:80" {
+	if got := (row{InstanceRow: base}).url(); got != "http://[::1]:80" {
 		t.Errorf("running: %q", got)
 	}
 	for name, change := range map[string]func(*messaging.InstanceRow){
@@ -50,7 +50,7 @@ func TestAnInstanceThatDoesNotAnswerHasNoURL(t *testing.T) {
 	} {
 		changed := base
 		change(&changed)
-		if got := (row{"", changed}).url(); got != "" {
+		if got := (row{InstanceRow: changed}).url(); got != "" {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
@@ -73,9 +73,9 @@ func TestAgesAreShort(t *testing.T) {
 
 func TestAnApplicationIsFoundByItsIDBeforeItsName(t *testing.T) {
 	rows := []row{
-		{"n", messaging.InstanceRow{Application: "guid-1", Name: "hello"}},
-		{"n", messaging.InstanceRow{Application: "hello", Name: "other"}},
-		{"n", messaging.InstanceRow{Application: "guid-3", Name: "hello"}},
+		{node: "n", InstanceRow: messaging.InstanceRow{Application: "guid-1", Name: "hello"}},
+		{node: "n", InstanceRow: messaging.InstanceRow{Application: "hello", Name: "other"}},
+		{node: "n", InstanceRow: messaging.InstanceRow{Application: "guid-3", Name: "hello"}},
 	}
 	for app, want := range map[string]string{"hello": "hello", "guid-3": "guid-3", "other": "hello"} {
 		found, err := find(rows, app)

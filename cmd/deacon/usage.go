@@ -19,6 +19,10 @@ func arguments(few, many int) cobra.PositionalArgs {
 		switch {
 		case many == 0:
 			takes = "no argument"
+		case few == many && few > 1:
+			takes = fmt.Sprintf("%d arguments", few)
+		case many > 1:
+			takes = fmt.Sprintf("%d to %d arguments", few, many)
 		case few == 1:
 			takes = "one argument"
 		}

@@ -51,7 +51,7 @@ func TestALookEndsInTheContainersHome(t *testing.T) {
 	for path, want := range map[string]error{
 		"../..": fs.ErrPermission, "../../top": fs.ErrPermission, "out": fs.ErrPermission, "passwd": fs.ErrPermission,
 		"environ": fs.ErrNotExist, "magic": unix.ELOOP, "cwd": unix.ELOOP, "../../proc/1/environ": fs.ErrPermission,
-		"../../proc/1/root/top": unix.ELOOP,
+		"../../proc/1/root/top":    unix.ELOOP,
 		"../../proc/self/root/top": fs.ErrNotExist, "stolen": fs.ErrNotExist, "../../dev/null": fs.ErrPermission, "null": fs.ErrPermission,
 		"env": fs.ErrPermission, "pipe": fs.ErrPermission, "root": fs.ErrPermission, "hard": fs.ErrPermission,
 		"sub": fs.ErrPermission, "sub/file": fs.ErrPermission, "nothing": fs.ErrNotExist, "own/x": unix.ENOTDIR,

@@ -20,6 +20,8 @@ import (
 
 func TestEveryRefusalHasTheWiresWords(t *testing.T) {
 	s := newStage(t, time.Minute)
+	broken := fmt.Errorf("agent: %w", &fs.PathError{Op: "open", Path: "/var/lib/secret", Err: unix.EIO})
+	fire := errors.New("/var/lib/secret is on fire")
 	for err, want := range map[error]string{
 		ErrUnknown:       `404 application/json {"error":"Unknown instance"}`,
 		ErrUnavailable:   `503 application/json {"error":"Instance unavailable"}`,
@@ -29,8 +31,8 @@ func TestEveryRefusalHasTheWiresWords(t *testing.T) {
 		unix.ENOTDIR:     `404 application/json {"error":"Entity not found"}`,
 		unix.ELOOP:       `404 application/json {"error":"Entity not found"}`,
 		unix.EINVAL:      `404 application/json {"error":"Entity not found"}`,
-		fmt.Errorf("agent: %w", &fs.PathError{Op: "open", Path: "/var/lib/secret", Err: unix.EIO}): "500 text/plain Can't serve request due to error: input/output error",
-		errors.New("/var/lib/secret is on fire"):                                                   "500 text/plain Can't serve request due to error: it failed inside the node",
+		broken:           "500 text/plain Can't serve request due to error: input/output error",
+		fire:             "500 text/plain Can't serve request due to error: it failed inside the node",
 	} {
 		s.files.err = err
 		answer := s.get(s.link("/"))
@@ -170,7 +172,8 @@ func TestAFileIsSentWithItsRanges(t *testing.T) {
 	}
 	modified := whole.Header.Get("Last-Modified")
 	for ranges, want := range map[string]string{
-		"bytes=0-9": big[:10], "bytes=786432-": "the end", "bytes=-3": "end", "bytes=786435-786438": " end", "bytes=262140-524290": big[262140:524291],
+		"bytes=0-9": big[:10], "bytes=786432-": "the end", "bytes=-3": "end", "bytes=786435-786438": " end",
+		"bytes=262140-524290": big[262140:524291],
 	} {
 		answer := s.get(s.link("big"), header("Range", ranges), header("If-Range", modified))
 		if got := s.body(answer); got != want || answer.StatusCode != http.StatusPartialContent {

@@ -16,7 +16,6 @@ import (
 	"github.com/deacon-agent/deacon/isolation/initproto"
 	"github.com/deacon-agent/deacon/isolation/rootfs"
 	"github.com/deacon-agent/deacon/isolation/slot"
-	"github.com/deacon-agent/deacon/isolation/transfer"
 )
 
 // encodeJob turns a job into PID 1's words.
@@ -142,25 +141,6 @@ func (c *container) root() (*os.File, error) {
 		return nil, errors.Join(isolation.ErrGone, err)
 	}
 	return root, nil
-}
-
-// Read returns a file of the container, of at most most bytes; path begins at
-// vcap's home. Nothing is run inside and nothing in there can make it wait.
-func (b *Box) Read(ctx context.Context, id, path string, most int64) ([]byte, error) {
-	c, err := b.find(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("box: read from %s: %w", id, err)
-	}
-	root, err := c.root()
-	if err != nil {
-		return nil, fmt.Errorf("box: read from %s: %w", id, err)
-	}
-	defer root.Close()
-	content, err := transfer.Read(root, pathInside(path), most)
-	if err != nil {
-		return nil, fmt.Errorf("box: read from %s: %w", id, err)
-	}
-	return content, nil
 }
 
 // Wait returns when the job has ended. Where PID 1 doesn't run it, the record

@@ -22,11 +22,6 @@ func resolve(root int, path string, flags uint64) (*os.File, error) {
 	return walk(root, path, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: inRoot})
 }
 
-// resolveBeside finds a path on root's own file system, and opens nothing.
-func resolveBeside(root int, path string) (*os.File, error) {
-	return walk(root, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: inRoot | unix.RESOLVE_NO_XDEV})
-}
-
 func walk(root int, path string, how *unix.OpenHow) (*os.File, error) {
 	var err error
 	for range triesMax {

@@ -34,6 +34,7 @@ func (supervisor) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, _ *act
 		facts = append(facts, "stack", string(failure.Stack))
 	}
 	pause, again := child.restarts.after(failure, sys.clock.Now(), sys.chance())
+	sys.tallies.count(child.kind, again)
 	if !again {
 		log.Error("gave up", append(facts, "failures", len(child.restarts.faults))...)
 		child.verdict = failure

@@ -61,6 +61,7 @@ type System struct {
 	hook       func(Turn)
 	number     uint64 // among all systems of the process
 	serial     atomic.Uint64
+	tallies    tallies
 	closed     atomic.Bool
 	done       chan struct{} // closed with it
 

@@ -48,7 +48,7 @@ func (b *Bus) subscribe() error {
 	subjects := []string{
 		dea.StartSubject(b.config.NodeID), dea.SubjectStop, dea.SubjectUpdate, dea.SubjectFind,
 		dea.SubjectLocate, dea.SubjectDiscover, dea.SubjectStatus, dea.SubjectDropletStatus,
-		dea.SubjectRouterStart, dea.SubjectHealthManagerStart, b.routers,
+		dea.SubjectComponents, dea.SubjectRouterStart, dea.SubjectHealthManagerStart, b.routers,
 	}
 	for _, subject := range subjects {
 		sub, err := b.conn.ChanSubscribe(subject, in.messages)
@@ -170,6 +170,12 @@ func understand(subject, reply string, body []byte) (messaging.Command, error) {
 	case messaging.EvacuateNode:
 		c.ReplyTo = reply
 		cmd = c
+	case messaging.DiscoverComponents:
+		c.ReplyTo = reply
+		cmd = c
+	case messaging.ListActors:
+		c.ReplyTo = reply
+		cmd = c
 	case messaging.ListInstances:
 		c.ReplyTo = reply
 		cmd = c
@@ -224,7 +230,8 @@ func (b *Bus) serve(take func(messaging.Command)) (micro.Service, error) {
 		}
 	})
 	for name, subject := range map[string]string{
-		"ps": dea.SubjectPS, "logs-tail": dea.SubjectLogsTail, "evacuate": dea.EvacuateSubject(b.config.NodeID),
+		"ps": dea.SubjectPS, "actors": dea.SubjectActors, "logs-tail": dea.SubjectLogsTail,
+		"evacuate": dea.EvacuateSubject(b.config.NodeID),
 	} {
 		err := service.AddEndpoint(name, answer, micro.WithEndpointSubject(subject),
 			micro.WithEndpointPendingLimits(endpointMessagesMax, endpointBytesMax))

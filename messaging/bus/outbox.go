@@ -45,6 +45,8 @@ func ruleFor(event messaging.Event) rule {
 		return rule{key: "advertise", keep: 1}
 	case messaging.RoutersGreeted:
 		return rule{key: "greet", keep: 1, last: true}
+	case messaging.ComponentAnnounced:
+		return rule{key: "announce", keep: 1, last: true}
 	case messaging.NodeStarted, messaging.NodeStopped:
 		return rule{key: "greeting", keep: 1, last: true}
 	case messaging.InstanceExited:

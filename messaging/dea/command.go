@@ -51,6 +51,10 @@ func encodeCommand(cmd messaging.Command, nodeID string) (subject string, messag
 		return SubjectHealthManagerStart, struct{}{}, nil
 	case messaging.EvacuateNode:
 		return EvacuateSubject(nodeID), evacuateMessage{wholeSeconds(c.Within)}, CheckNodeID(nodeID)
+	case messaging.DiscoverComponents:
+		return SubjectComponents, struct{}{}, nil
+	case messaging.ListActors:
+		return SubjectActors, struct{}{}, nil
 	case messaging.ListInstances:
 		return SubjectPS, struct{}{}, nil
 	case messaging.TailLogs:

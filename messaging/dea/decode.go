@@ -29,7 +29,9 @@ var decoders = map[string]func(body []byte) (messaging.Command, error){
 	SubjectDropletStatus:      decodeDropletStatus,
 	SubjectRouterStart:        decodeRouterStart,
 	SubjectHealthManagerStart: decodeHealthManagerStart,
+	SubjectComponents:         decodeDiscoverComponents,
 	SubjectPS:                 decodePS,
+	SubjectActors:             decodeListActors,
 	SubjectLogsTail:           decodeLogsTail,
 }
 

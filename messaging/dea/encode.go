@@ -50,6 +50,11 @@ func encode(event messaging.Event) (subject string, message any, err error) {
 			cmp.Or(need("node id", e.Node.ID), checkReply(e.ReplyTo))
 	case messaging.InstanceDescribed:
 		return e.ReplyTo, stats(e.Stats), checkReply(e.ReplyTo)
+	case messaging.ComponentAnnounced:
+		return SubjectAnnounce, component(e.Component), checkComponent(e.Component)
+	case messaging.ComponentDiscovered:
+		return e.ReplyTo, discoveredMessage{component(e.Component), Uptime(e.Uptime)},
+			cmp.Or(checkComponent(e.Component), checkReply(e.ReplyTo))
 	case messaging.InstanceFound:
 		return e.ReplyTo, found(e), checkReply(e.ReplyTo)
 	default:

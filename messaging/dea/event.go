@@ -41,19 +41,22 @@ var eventDecoders = map[string]eventDecoder{
 	SubjectExited:     decodeExited,
 	SubjectRegister:   decodeRegister,
 	SubjectUnregister: decodeUnregister,
+	SubjectAnnounce:   decodeAnnounced,
 	SubjectInstance:   decodeChanged,
 	SubjectUpdated:    decodeUpdated,
 	SubjectActor:      decodeGaveUp,
 }
 
 var replyDecoders = map[string]eventDecoder{
-	SubjectDiscover: decodeDiscovered,
-	SubjectStatus:   decodeDescribed,
-	SubjectFind:     decodeFound,
+	SubjectDiscover:   decodeDiscovered,
+	SubjectComponents: decodeComponent,
+	SubjectStatus:     decodeDescribed,
+	SubjectFind:       decodeFound,
+	SubjectPS:         decodeListed,
+	SubjectActors:     decodeActors,
+	SubjectLogsTail:   decodeTailed,
 
 	SubjectDropletStatus: decodeDropletDescribed,
-	SubjectPS:            decodeListed,
-	SubjectLogsTail:      decodeTailed,
 }
 
 func decodeWith(decode eventDecoder, ok bool, subject string, body []byte) (messaging.Event, error) {

@@ -46,6 +46,14 @@ func FuzzDecodeEvacuate(f *testing.F) {
 	fuzzDecode(f, "deacon.v1.node.evacuate", "command_evacuate.json", "command_evacuate_least.json")
 }
 
+func FuzzDecodeComponents(f *testing.F) {
+	fuzzDecode(f, "vcap.component.discover", "command_components.json")
+}
+
+func FuzzDecodeActors(f *testing.F) {
+	fuzzDecode(f, "deacon.v1.actors", "command_actors.json")
+}
+
 func FuzzDecodePS(f *testing.F) {
 	fuzzDecode(f, "deacon.v1.ps", "command_ps.json")
 }

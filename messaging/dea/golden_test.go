@@ -103,6 +103,12 @@ func withReplyTo(event messaging.Event, subject string) messaging.Event {
 	case messaging.InstanceDescribed:
 		e.ReplyTo = subject
 		return e
+	case messaging.ComponentDiscovered:
+		e.ReplyTo = subject
+		return e
+	case messaging.ActorsListed:
+		e.ReplyTo = subject
+		return e
 	case messaging.InstanceFound:
 		e.ReplyTo = subject
 		return e
@@ -176,12 +182,16 @@ func TestAnEventThatWouldDoHarmIsNotSpoken(t *testing.T) {
 	noPort.Port = 0
 	noHost.Host = messaging.Route{}.Host
 	for want, event := range map[string]messaging.Event{
-		"dea: encode messaging.Beat: no node id":                                 messaging.Beat{},
-		"dea: encode messaging.Advertised: no node id":                           messaging.Advertised{},
-		"dea: encode messaging.NodeStarted: no node id":                          messaging.NodeStarted{},
-		"dea: encode messaging.NodeStopped: no node id":                          messaging.NodeStopped{},
-		"dea: encode messaging.NodeDiscovered: no node id":                       messaging.NodeDiscovered{},
-		"dea: encode messaging.NodeDescribed: an answer may not go to \"\"":      messaging.NodeDescribed{Node: exampleNode},
+		"dea: encode messaging.Beat: no node id":                            messaging.Beat{},
+		"dea: encode messaging.Advertised: no node id":                      messaging.Advertised{},
+		"dea: encode messaging.NodeStarted: no node id":                     messaging.NodeStarted{},
+		"dea: encode messaging.NodeStopped: no node id":                     messaging.NodeStopped{},
+		"dea: encode messaging.NodeDiscovered: no node id":                  messaging.NodeDiscovered{},
+		"dea: encode messaging.NodeDescribed: an answer may not go to \"\"": messaging.NodeDescribed{Node: exampleNode},
+		"dea: encode messaging.ComponentAnnounced: no address":              messaging.ComponentAnnounced{},
+		"dea: encode messaging.ComponentDiscovered: an answer may not go to \"\"": messaging.ComponentDiscovered{
+			Component: exampleComponent},
+		"dea: encode messaging.ActorsListed: no node id":                         messaging.ActorsListed{},
 		"dea: encode messaging.RouteRegistered: no port":                         messaging.RouteRegistered{Route: noPort},
 		"dea: encode messaging.RouteUnregistered: no host":                       messaging.RouteUnregistered{Route: noHost},
 		"dea: encode messaging.InstanceExited: no instance":                      messaging.InstanceExited{},

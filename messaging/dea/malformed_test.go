@@ -45,7 +45,7 @@ func TestWhatIsNoMessageAtAllIsRefusedOnEverySubject(t *testing.T) {
 	for _, subject := range []string{
 		"dea.node.start", "dea.stop", "dea.update", "dea.find.droplet", "router.start", "healthmanager.start",
 		"dea.locate", "dea.discover", "dea.status", "droplet.status", "deacon.v1.ps", "deacon.v1.logs-tail",
-		"deacon.v1.node.evacuate",
+		"deacon.v1.node.evacuate", "vcap.component.discover", "deacon.v1.actors",
 	} {
 		for body, want := range whole {
 			refused(t, subject, body, want)
@@ -301,6 +301,7 @@ func TestAReasonQuotesNoSecret(t *testing.T) {
 func TestGreetingsMayBeEmpty(t *testing.T) {
 	for _, subject := range []string{
 		"dea.locate", "dea.status", "droplet.status", "router.start", "healthmanager.start", "deacon.v1.ps", "deacon.v1.n.evacuate",
+		"vcap.component.discover", "deacon.v1.actors",
 	} {
 		for _, body := range []string{"", "{}", ` { "id" : "x", "other" : [1] } `} {
 			if _, err := Decode(subject, []byte(body)); err != nil {

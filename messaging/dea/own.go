@@ -100,6 +100,8 @@ func encodeOwn(event messaging.Event) (subject string, message any, err error) {
 	switch e := event.(type) {
 	case messaging.InstancesListed:
 		return e.ReplyTo, listed(e), checkReply(e.ReplyTo)
+	case messaging.ActorsListed:
+		return e.ReplyTo, actorsListed(e), cmp.Or(need("node id", e.NodeID), checkReply(e.ReplyTo))
 	case messaging.LogsTailed:
 		return e.ReplyTo, tailed(e), checkReply(e.ReplyTo)
 	case messaging.NodeEvacuating:

@@ -74,6 +74,11 @@ var (
 		States:      []string{"STARTING", "RUNNING"},
 	}
 
+	exampleComponent = messaging.Component{
+		Type: "DEA", Index: 3, UUID: nodeID, Address: netip.AddrPortFrom(address, 34501),
+		User: "monitor", Password: "s3cret", Started: since.Truncate(time.Second),
+	}
+
 	exampleBeat = messaging.Beat{NodeID: nodeID, Instances: []messaging.BeatInstance{
 		{
 			Partition: "default", Application: application, Version: appVersion, Instance: instance,
@@ -153,7 +158,9 @@ var sampleCommands = []sampleCommand{
 	{"command_healthmanager_start.json", messaging.HealthManagerStarted{}},
 	{"command_evacuate.json", messaging.EvacuateNode{Within: 90 * time.Second}},
 	{"command_evacuate_least.json", messaging.EvacuateNode{}},
+	{"command_components.json", messaging.DiscoverComponents{}},
 	{"command_ps.json", messaging.ListInstances{}},
+	{"command_actors.json", messaging.ListActors{}},
 	{"command_logs_tail.json", messaging.TailLogs{Application: application, Index: -1, Lines: 20}},
 }
 
@@ -183,6 +190,16 @@ var sampleEvents = []sampleEvent{
 	{"discovered.json", inbox, "dea.discover", messaging.NodeDiscovered{ReplyTo: inbox, Node: exampleNode}},
 	{"status.json", inbox, "dea.status", messaging.NodeDescribed{
 		ReplyTo: inbox, Node: exampleNode, Capacity: 8192, Promised: 512, Used: 97,
+	}},
+	{"announce.json", "vcap.component.announce", "", messaging.ComponentAnnounced{Component: exampleComponent}},
+	{"component.json", inbox, "vcap.component.discover", messaging.ComponentDiscovered{
+		ReplyTo: inbox, Component: exampleComponent, Uptime: 26*time.Hour + 3*time.Minute + 4*time.Second,
+	}},
+	{"actors.json", inbox, "deacon.v1.actors", messaging.ActorsListed{
+		ReplyTo: inbox, NodeID: nodeID, Actors: []messaging.ActorRow{
+			{Path: "node", Kind: "node", Incarnation: 1},
+			{Path: "node/ledger", Kind: "ledger", Incarnation: 3, Mailbox: 17, Failed: true},
+		},
 	}},
 	{"heartbeat.json", "dea.heartbeat", "", exampleBeat},
 	{"heartbeat_idle.json", "dea.heartbeat", "", messaging.Beat{NodeID: nodeID}},

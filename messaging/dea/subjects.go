@@ -18,7 +18,9 @@ const (
 	SubjectDropletStatus      = "droplet.status"
 	SubjectRouterStart        = "router.start"
 	SubjectHealthManagerStart = "healthmanager.start"
+	SubjectComponents         = "vcap.component.discover"
 	SubjectPS                 = "deacon.v1.ps"
+	SubjectActors             = "deacon.v1.actors"
 	SubjectLogsTail           = "deacon.v1.logs-tail"
 )
 
@@ -32,6 +34,7 @@ const (
 	SubjectExited     = "droplet.exited"
 	SubjectRegister   = "router.register"
 	SubjectUnregister = "router.unregister"
+	SubjectAnnounce   = "vcap.component.announce"
 	SubjectInstance   = "deacon.v1.instance"
 	SubjectUpdated    = "deacon.v1.updated"
 	SubjectActor      = "deacon.v1.actor"

@@ -146,6 +146,8 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 		l.audit(c, m)
 	case foresee:
 		m.from.Tell(foreseen{l.w.book.slots.Next(m.count)})
+	case accountAsked:
+		m.reply.Send(l.w.book.account(l.w.Capacity))
 	case offer:
 		l.w.tell(messaging.Advertised{
 			NodeID: l.w.Node.ID, Stacks: l.w.Stacks, Zone: l.w.Zone, ApplicationCount: m.counts,

@@ -87,6 +87,10 @@ func (n *node) Up(c *kit.Context[nodeMessage]) error {
 		w.tell = func(e messaging.Event) { self.Tell(event{e}) }
 		w.Sink(messaging.NodeStarted{Node: w.Node})
 		w.Sink(messaging.RoutersGreeted{})
+		w.begun = c.Now()
+		if w.Component != nil {
+			w.Sink(messaging.ComponentAnnounced{Component: w.component()})
+		}
 	} else if w.Live != nil { // who was connected, and what they asked, went with the parts
 		w.Sink(messaging.AsksForgotten{})
 	}
@@ -116,7 +120,9 @@ func partGaveUp(name string, reason error) nodeMessage { return partForsook{name
 func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 	switch m := m.(type) {
 	case arrived:
-		n.deliver(m.command)
+		n.deliver(c, m.command)
+	case accountAsked:
+		n.parts.ledger.Tell(m)
 	case event:
 		n.w.Sink(m.event)
 	case exitHeard:
@@ -158,13 +164,15 @@ func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 }
 
 // deliver hands a command to whom it concerns.
-func (n *node) deliver(command messaging.Command) {
+func (n *node) deliver(c *kit.Context[nodeMessage], command messaging.Command) {
 	switch m := command.(type) {
 	case messaging.RouterStarted:
 		if m.Interval > 0 {
 			n.registrar.Tell(pulseEvery{min(m.Interval, n.w.Settings.RouterRegister)})
 		}
 		n.parts.instances.Tell(asked{command})
+	case messaging.DiscoverComponents:
+		n.present(c, m)
 	case messaging.ClientConnected, messaging.ClientGone, messaging.ClientCommand, messaging.AnswerSent:
 		if !n.parts.handles.IsZero() {
 			n.parts.handles.Tell(clientAsked{command})
@@ -185,6 +193,22 @@ func (n *node) sayGoodbye() {
 		counts[r.Start.Application]++
 	}
 	n.w.Sink(messaging.NodeStopped{Node: n.w.Node, ApplicationCount: counts})
+}
+
+// present answers a monitor that looks for whom to watch.
+func (n *node) present(c *kit.Context[nodeMessage], m messaging.DiscoverComponents) {
+	if n.w.Component == nil {
+		return
+	}
+	n.w.Sink(messaging.ComponentDiscovered{
+		ReplyTo: m.ReplyTo, Component: n.w.component(), Uptime: c.Now().Sub(n.w.begun),
+	})
+}
+
+func (w *world) component() messaging.Component {
+	component := *w.Component
+	component.Started = w.begun
+	return component
 }
 
 // shutdown says goodbye first: the controller is to place nothing here any more.

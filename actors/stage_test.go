@@ -22,23 +22,24 @@ import (
 // stage is a node on the model machine. Trees come and go on it; kernel and
 // store stay, as a machine's do.
 type stage struct {
-	t        *testing.T
-	kernel   *model.Kernel
-	droplets *model.Droplets
-	store    *model.Store
-	output   actors.Output
-	crashes  actors.Crashes    // nil: nothing is kept
-	files    *actors.Directory // nil: none are served
-	settings actors.Settings
-	memory   int64
-	hooks    map[actors.Moment]string
-	runtimes []string
-	budget   kit.Budget
-	hook     func(kit.Turn)
-	boot     string
-	ids      int
-	tree     *actors.Tree
-	log      hclog.Logger // nil: nowhere
+	t         *testing.T
+	kernel    *model.Kernel
+	droplets  *model.Droplets
+	store     *model.Store
+	output    actors.Output
+	crashes   actors.Crashes    // nil: nothing is kept
+	files     *actors.Directory // nil: none are served
+	settings  actors.Settings
+	memory    int64
+	hooks     map[actors.Moment]string
+	runtimes  []string
+	budget    kit.Budget
+	hook      func(kit.Turn)
+	boot      string
+	component *messaging.Component // nil: nobody watches the node
+	ids       int
+	tree      *actors.Tree
+	log       hclog.Logger // nil: nowhere
 
 	mu     sync.Mutex
 	events []messaging.Event
@@ -94,6 +95,7 @@ func (s *stage) begin() {
 	s.tree = actors.New(actors.Options{
 		Node:   messaging.Node{ID: "node-1", Address: netip.MustParseAddr("192.0.2.1"), Version: "0.0.1"},
 		Stacks: []string{"host"}, Runtimes: s.runtimes, Settings: s.settings, Budget: s.budget, BootID: s.boot,
+		Component: s.component,
 		Capacity: actors.Capacity{
 			MemoryMiB: s.memory, DiskMiB: 4096, PortFirst: 20000, PortLast: 20099,
 			Plan: slot.Plan{Tag: "model", Pool: netip.MustParsePrefix("10.254.0.0/16"), UIDBase: 1_000_000},

@@ -53,9 +53,11 @@ type Options struct {
 	Stacks   []string
 	Runtimes []string // of the first era, by name
 	BootID   string   // of this boot of the machine
-	Settings Settings
-	Capacity Capacity
-	Budget   kit.Budget // of every actor; zero: kit's default
+	// Component is what monitors are told, but for its start; nil: nothing.
+	Component *messaging.Component
+	Settings  Settings
+	Capacity  Capacity
+	Budget    kit.Budget // of every actor; zero: kit's default
 
 	Kernel   Kernel
 	Droplets Droplets
@@ -97,6 +99,7 @@ type world struct {
 	tell      func(messaging.Event) // by way of the root
 	settled   func()
 	evacuated func()
+	begun     time.Time     // when the root came up first
 	copies    chan struct{} // as many are in it as are under way
 	gone      *gone         // the containers' alone
 	promises  atomic.Uint64 // made so far: what is asked of the past knows none of the later ones
@@ -218,3 +221,9 @@ func (t *Tree) ExitTold(instance string) { t.root.Tell(exitHeard{instance}) }
 
 // Detach lets everything go; what runs goes on running.
 func (t *Tree) Detach() { t.system.Close() }
+
+// Actors lists who lives, by path; it asks nobody.
+func (t *Tree) Actors() []kit.Standing { return t.system.Census() }
+
+// Failures says what became of actors that failed, by kind.
+func (t *Tree) Failures() map[string]kit.Tally { return t.system.Tallies() }

@@ -59,6 +59,7 @@ var operations = []struct {
 		w.wire.send(messaging.DescribeNodes{})
 		w.wire.send(messaging.DescribeInstances{})
 		w.wire.send(messaging.RouterStarted{Interval: time.Duration(rng.IntN(40)) * time.Second})
+		w.wire.send(messaging.DiscoverComponents{})
 		w.wire.send(messaging.HealthManagerStarted{})
 		w.wire.send(messaging.TailLogs{Application: f.Application, Index: -1, Lines: 5})
 	}},

@@ -29,6 +29,7 @@ type Bus struct {
 	complaints *complaints.Log
 	outbox     *outbox
 	link       *link
+	counters   counters
 	conn       *nats.Conn
 	routers    string        // where routers answer that were greeted
 	gone       chan struct{} // closed when the connection is
@@ -107,6 +108,7 @@ func (b *Bus) connect(ctx context.Context, options []nats.Option) error {
 func (b *Bus) cameUp(conn *nats.Conn) {
 	b.payloadMax.Store(conn.MaxPayload())
 	b.log.Info("connected to NATS", "server", conn.ConnectedUrlRedacted(), "name", conn.ConnectedServerName())
+	b.counters.connections.Add(1)
 	b.outbox.setUp(true)
 	b.link.set(true)
 	b.mu.Lock()

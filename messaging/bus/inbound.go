@@ -121,6 +121,7 @@ func (b *Bus) hear(in *inbound, take func(messaging.Command)) {
 	for {
 		select {
 		case m := <-in.messages:
+			b.counters.heard.Add(1)
 			subject := m.Subject
 			if subject == b.routers { // a router that was greeted says what one says that has come up
 				subject = dea.SubjectRouterStart
@@ -219,6 +220,7 @@ func (b *Bus) serve(take func(messaging.Command)) (micro.Service, error) {
 		return nil, fmt.Errorf("bus: offer the service: %w", err)
 	}
 	answer := micro.HandlerFunc(func(r micro.Request) {
+		b.counters.heard.Add(1)
 		cmd, err := understand(r.Subject(), r.Reply(), r.Data())
 		if err == nil {
 			b.hand(cmd, take)

@@ -32,7 +32,8 @@ func TestWithoutAConnectionOnlyWhatMattersIsKept(t *testing.T) {
 	o := newOutbox()
 	for _, event := range []messaging.Event{
 		messaging.Beat{}, messaging.InstanceExited{Instance: "a"}, messaging.Advertised{}, messaging.InstanceFound{},
-		messaging.NodeStarted{}, messaging.InstancesListed{}, messaging.InstanceChanged{Instance: "a"},
+		messaging.NodeStarted{}, messaging.ComponentAnnounced{}, messaging.ComponentDiscovered{}, messaging.ActorsListed{},
+		messaging.InstancesListed{}, messaging.InstanceChanged{Instance: "a"},
 		messaging.RouteRegistered{Route: routeTo(1)}, messaging.LogsTailed{}, messaging.ActorGaveUp{Actor: "x"},
 		messaging.LogLine{Instance: "a"}, messaging.RouteUnregistered{Route: routeTo(2)}, messaging.NodeStopped{},
 	} {
@@ -43,7 +44,8 @@ func TestWithoutAConnectionOnlyWhatMattersIsKept(t *testing.T) {
 	}
 	o.setUp(true)
 	want := []string{
-		"messaging.InstanceExited", "messaging.InstanceChanged", "messaging.RouteRegistered", "messaging.ActorGaveUp",
+		"messaging.InstanceExited", "messaging.ComponentAnnounced", "messaging.InstanceChanged",
+		"messaging.RouteRegistered", "messaging.ActorGaveUp",
 		"messaging.LogLine", "messaging.RouteUnregistered", "messaging.NodeStopped",
 	}
 	if diff := cmp.Diff(want, o.takeAll()); diff != "" {

@@ -79,6 +79,9 @@ func (b *Bus) publish(subject, reply string, body []byte) error {
 		b.complain("a message was left out", subject, fmt.Sprintf("%v (it has %d bytes)", err, len(body)))
 		return nil
 	}
+	if err == nil {
+		b.counters.told.Add(1)
+	}
 	return err
 }
 

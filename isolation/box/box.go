@@ -31,6 +31,7 @@ type Config struct {
 	Network   network.Config // Plan is filled in
 	Disk      disk.Config    // Dir is filled in
 	OutputMax int64          // bytes kept of each output file where a job says nothing
+	Took      Took           `json:"-"` // nil: nobody wants to know
 }
 
 // Box makes, keeps and destroys containers on one machine. Its methods are

@@ -52,7 +52,8 @@ func (b *Box) Create(ctx context.Context, spec isolation.Spec, job *isolation.Jo
 		return isolation.Status{}, fmt.Errorf("box: create %s: %w", spec.ID, err)
 	}
 	defer over()
-	c := &construction{box: b, spec: spec, slot: slotOf(spec), watch: newStopwatch()}
+	c := &construction{box: b, spec: spec, slot: slotOf(spec), watch: b.stopwatch("create")}
+	defer c.watch.over(&err)
 	// Who a name is, only the finished container can say.
 	first, later := job, (*isolation.Job)(nil)
 	if job != nil && job.User.Name != "" {

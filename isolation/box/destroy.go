@@ -23,7 +23,7 @@ const deathPause = time.Millisecond
 // Destroy ends the container: when it returns, every process is dead and the
 // mapped ports refuse. What that leaves in the kernel and on disk is Release's.
 // Destroying what is already destroyed succeeds.
-func (b *Box) Destroy(ctx context.Context, id string) error {
+func (b *Box) Destroy(ctx context.Context, id string) (err error) {
 	over, err := b.turns.take(ctx, id)
 	if err != nil {
 		return fmt.Errorf("box: destroy %s: %w", id, err)
@@ -36,10 +36,14 @@ func (b *Box) Destroy(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("box: destroy %s: %w", id, err)
 	}
+	watch := b.stopwatch("destroy")
+	defer watch.over(&err)
 	// Refusing and killing need nothing of one another.
 	refused := make(chan error, 1)
-	go func() { refused <- b.network.Refuse(b.attachment(spec)) }()
-	err = b.kill(ctx, spec)
+	go func() {
+		refused <- watch.time("refuse", func() error { return b.network.Refuse(b.attachment(spec)) })
+	}()
+	err = watch.time("kill", func() error { return b.kill(ctx, spec) })
 	if err = errors.Join(err, <-refused); err != nil {
 		return fmt.Errorf("box: destroy %s: %w", id, err)
 	}
@@ -145,7 +149,9 @@ func (b *Box) Release(ctx context.Context, ids []string) error {
 }
 
 // release is Release for whoever has the containers' turns.
-func (b *Box) release(ctx context.Context, ids []string) error {
+func (b *Box) release(ctx context.Context, ids []string) (err error) {
+	watch := b.stopwatch("release")
+	defer watch.over(&err)
 	var specs []isolation.Spec
 	var attachments []network.Attachment
 	var failed error
@@ -160,15 +166,17 @@ func (b *Box) release(ctx context.Context, ids []string) error {
 			attachments = append(attachments, b.attachment(spec))
 		}
 	}
-	if err := b.network.Release(ctx, attachments); err != nil {
+	release := func() error { return b.network.Release(ctx, attachments) }
+	if err := watch.time("network", release); err != nil {
 		return fmt.Errorf("box: %w", errors.Join(failed, err))
 	}
 	for _, spec := range specs {
-		if err := b.releaseOne(spec); err != nil {
+		if err := watch.time("remove", func() error { return b.releaseOne(spec) }); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("release %s: %w", spec.ID, err))
 		}
 	}
-	failed = errors.Join(failed, b.disk.Reclaim(ctx), b.emptyTrash())
+	failed = errors.Join(failed, watch.time("disk", func() error { return b.disk.Reclaim(ctx) }),
+		watch.time("trash", b.emptyTrash))
 	if failed != nil {
 		return fmt.Errorf("box: %w", failed)
 	}

@@ -218,7 +218,7 @@ func TestAHalfMadeContainerIsDestroyedLikeAWholeOne(t *testing.T) {
 	b, _ := m.open()
 	defer m.end(b)
 	spec := m.spec(0, 61001)
-	c := &construction{box: b, spec: spec, slot: slotOf(spec), watch: newStopwatch()}
+	c := &construction{box: b, spec: spec, slot: slotOf(spec), watch: b.stopwatch("create")}
 	defer c.close()
 	if err := errors.Join(b.folder(spec.ID).intend(spec, b.shelf), c.makeGroups(), c.makeArea(), c.openFiles(shell(1, ""))); err != nil {
 		t.Fatal(err)

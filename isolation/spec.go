@@ -247,6 +247,18 @@ type Stats struct {
 	Bandwidth            Bandwidth // that it is limited to
 }
 
+// Stall is how long processes stood still for want of something, in all, by the
+// kernel's account (PSI).
+type Stall struct {
+	Scope    string // "machine", or "containers": the node's all together
+	Resource string // cpu, memory or io
+	Kind     string // "some": at least one stood still; "full": all that could run did
+	Total    time.Duration
+}
+
+// Traffic is what went through a link, as its container sees it.
+type Traffic struct{ Received, Sent uint64 }
+
 // Timing is one step's share of an operation.
 type Timing struct {
 	Step string        `json:"step"`

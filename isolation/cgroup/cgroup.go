@@ -33,6 +33,9 @@ type Driver interface {
 	List() ([]string, error)
 	// Remove takes a container's groups away; they must be empty.
 	Remove(name string) error
+	// Pressure is how long containers, all together, stood still for want of
+	// something; v1 doesn't know.
+	Pressure() ([]isolation.Stall, error)
 	// Close takes the node's own groups away where they are empty.
 	Close() error
 }

@@ -4,15 +4,13 @@ import (
 	"context"
 
 	"github.com/deacon-agent/deacon/actors/kit"
+	"github.com/deacon-agent/deacon/messaging"
 )
-
-// Share is how much there is to promise of something, and how much is promised.
-type Share struct{ Capacity, Promised int64 }
 
 // Account is what the node's book says at one moment.
 type Account struct {
-	MemoryMiB, DiskMiB Share
-	Slots, Ports       Share
+	MemoryMiB, DiskMiB messaging.Share
+	Slots, Ports       messaging.Share
 }
 
 // accountAsked is whoever watches the node, asking for the book's account.
@@ -28,9 +26,9 @@ func (t *Tree) Account(ctx context.Context) (Account, error) {
 
 func (b *book) account(c Capacity) Account {
 	return Account{
-		MemoryMiB: Share{b.memory.capacity, b.memory.promised},
-		DiskMiB:   Share{b.disk.capacity, b.disk.promised},
-		Slots:     Share{int64(c.Plan.Max()), int64(b.slots.Held())},
-		Ports:     Share{int64(c.PortLast) - int64(c.PortFirst) + 1, int64(b.ports.Held())},
+		MemoryMiB: messaging.Share{Capacity: b.memory.capacity, Promised: b.memory.promised},
+		DiskMiB:   messaging.Share{Capacity: b.disk.capacity, Promised: b.disk.promised},
+		Slots:     messaging.Share{Capacity: int64(c.Plan.Max()), Promised: int64(b.slots.Held())},
+		Ports:     messaging.Share{Capacity: int64(c.PortLast) - int64(c.PortFirst) + 1, Promised: int64(b.ports.Held())},
 	}
 }

@@ -19,8 +19,8 @@ func TestTheAccountIsTheBooks(t *testing.T) {
 		s.start("worker", "deaf")
 		pass(time.Second)
 		want := actors.Account{
-			MemoryMiB: actors.Share{Capacity: 1024, Promised: 128}, DiskMiB: actors.Share{Capacity: 4096, Promised: 128},
-			Slots: actors.Share{Capacity: 16384, Promised: 2}, Ports: actors.Share{Capacity: 100, Promised: 2},
+			MemoryMiB: messaging.Share{Capacity: 1024, Promised: 128}, DiskMiB: messaging.Share{Capacity: 4096, Promised: 128},
+			Slots: messaging.Share{Capacity: 16384, Promised: 2}, Ports: messaging.Share{Capacity: 100, Promised: 2},
 		}
 		if got, err := s.tree.Account(t.Context()); err != nil || got != want {
 			t.Errorf("the account is %+v, %v; want %+v", got, err, want)

@@ -7,7 +7,9 @@ import (
 
 // Report is the node's account of itself at one moment, for whoever watches it.
 type Report struct {
-	Component Component
+	Node      Node
+	Zone      string
+	Component Component // without an address where nobody is let in by HTTP
 	At        time.Time
 	Stacks    []string
 	// What there is to promise; the book's, and zero where it can't be asked.

@@ -73,5 +73,7 @@ func (t *tallies) count(kind string, again bool) {
 func (t *tallies) all() map[string]Tally {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return maps.Clone(t.byKind)
+	all := map[string]Tally{}
+	maps.Copy(all, t.byKind)
+	return all
 }

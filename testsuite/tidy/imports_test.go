@@ -18,15 +18,17 @@ var mayImport = map[string][]string{
 		"isolation/initproto", "isolation/record", "isolation/guard", "isolation/rootfs",
 	},
 	"agent": {
-		"agent/chaos", "agent/journal", "agent/legacy", "agent/settings", "actors/*", "messaging/*", "isolation/*",
-		"staging/*",
+		"agent/chaos", "agent/journal", "agent/legacy", "agent/metrics", "agent/settings", "actors/*", "messaging/*",
+		"isolation/*", "staging/*",
 	},
+	"agent/metrics":           {"actors/kit", "isolation", "messaging", "messaging/bus"},
 	"agent/chaos":             {"actors", "actors/kit", "isolation", "isolation/slot"},
 	"agent/chaos/drill":       {"agent/chaos", "agent/settings", "messaging", "messaging/bus", "messaging/dea"},
 	"actors":                  {"actors/kit", "messaging", "isolation", "isolation/slot"},
 	"messaging/bus":           {"messaging", "messaging/complaints", "messaging/dea"},
 	"messaging/socket":        {"messaging", "messaging/complaints", "messaging/warden"},
 	"messaging/dea":           {"messaging"},
+	"messaging/status":        {"messaging", "messaging/dea"},
 	"messaging/warden":        {"messaging", "messaging/warden/protocol"},
 	"messaging/warden/client": {"messaging/warden", "messaging/warden/protocol"},
 	"isolation/box":           {"isolation/*"},
@@ -107,6 +109,7 @@ var soleImporters = map[string][]string{
 	"github.com/klauspost/compress":     {"staging"},
 	// The whole-node tests make images of a stack, and serve them.
 	"github.com/google/go-containerregistry": {"staging/stack", "testsuite/stacks"},
+	"github.com/prometheus":                  {"agent/metrics"},
 }
 
 // testImporters may, in their tests, import what their package may not.

@@ -270,6 +270,25 @@ log {
 #   crash_inodes_used_max = 0.8
 # }
 
+# How the node lets itself be watched by HTTP: /healthz, /varz and /metrics
+# (docs/metrics.md). Without "listen" it doesn't.
+status {
+  # A port of 0 is any; vcap.component.announce tells which.
+  #listen = "127.0.0.1:9590"
+
+  # Who may see /varz, and /metrics too where this is set. Left out: drawn at each
+  # start, and told by vcap.component.announce.
+  #user = "monitor"
+  #password = env("DEACON_STATUS_PASSWORD")
+  #password_file = "/etc/deacon/status-password"
+
+  # With both: HTTPS.
+  tls {
+    #cert = "/etc/deacon/status.pem"
+    #key = "/etc/deacon/status.key"
+  }
+}
+
 # Whether the node lets itself be harmed on order: deacon chaos run kills, cuts
 # off and fills up what it can, to see that nothing is lost (docs/chaos.md).
 # Whoever may write to NATS can then do that to this node.

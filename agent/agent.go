@@ -82,6 +82,7 @@ type agent struct {
 	bus       *bus.Bus
 	tree      *actors.Tree
 	chaos     *chaos.Node                 // nil: not allowed
+	watch     *watch                      // nil: nobody watches
 	door      atomic.Pointer[socket.Door] // nil: closed
 	directory *directory.Door             // nil: files are served to nobody
 	closers   []closer                    // newest last
@@ -134,6 +135,9 @@ func (a *agent) open(ctx context.Context) (err error) {
 	a.node = messaging.Node{
 		ID: a.state.node.ID, Address: config.Node.Address, Index: config.Node.Index, Version: Version,
 	}
+	if err := a.openWatch(); err != nil {
+		return err
+	}
 	if a.store, err = openStore(a.state.path); err != nil {
 		return err
 	}
@@ -162,10 +166,14 @@ func (a *agent) note(notes []string) {
 
 func (a *agent) boxConfig() box.Config {
 	n := a.config.Network
-	return box.Config{
+	c := box.Config{
 		State: a.state.path, Init: a.config.Node.Init, Plan: a.plan(),
 		Network: networkConfig(n), Disk: diskConfig(a.config.Disk), OutputMax: a.config.Instance.OutputMaxBytes,
 	}
+	if a.watch != nil {
+		c.Took = a.watch.metrics.Took
+	}
+	return c
 }
 
 func (a *agent) plan() slot.Plan {
@@ -254,6 +262,10 @@ func (a *agent) begin(ctx context.Context) error {
 	a.tree = actors.New(options)
 	a.tree.Start()
 	a.defers("the tree", func() error { a.tree.Detach(); return nil })
+	if a.watch != nil {
+		a.watch.show(&watched{a.tree, a.box, a.store, a.bus})
+		a.defers("what is watched", a.watch.hide)
+	}
 	select {
 	case <-a.tree.Ready():
 	case <-time.After(readyMax):
@@ -265,7 +277,7 @@ func (a *agent) begin(ctx context.Context) error {
 		return err
 	}
 	a.serveFiles()
-	if err := a.bus.Listen(a.tree.Deliver); err != nil {
+	if err := a.bus.Listen(a.deliver); err != nil {
 		return err
 	}
 	return a.offerChaos()
@@ -307,6 +319,9 @@ func (a *agent) treeOptions(bootID string, recovered []isolation.Spec) (actors.O
 		NewContainerID: newContainerID, NewInstanceID: newInstanceID,
 		Log: a.log, Hook: a.options.Hook, Budget: a.options.Budget,
 	}
+	if a.watch != nil {
+		options.Component = &a.watch.component
+	}
 	a.putChaosBetween(&options)
 	err = errors.Join(a.openDirectory(&options), a.wardenOptions(&options, stacks))
 	return options, err
@@ -335,6 +350,10 @@ func (a *agent) tell(e messaging.Event) {
 	case messaging.LogsTailed:
 		a.bus.Publish(messaging.LogsTailed{ReplyTo: e.ReplyTo, Lines: a.named(e.Lines)})
 		return
+	case messaging.InstanceChanged:
+		if a.watch != nil {
+			a.watch.restarts.see(e)
+		}
 	case messaging.ActorGaveUp:
 		a.log.Error("a part of the node was given up", "actor", e.Actor, "reason", e.Reason)
 	case messaging.Answered:
@@ -350,4 +369,19 @@ func (a *agent) tell(e messaging.Event) {
 	default: // is for others to hear
 	}
 	a.bus.Publish(e)
+}
+
+// deliver answers what is asked of the agent itself; the rest is the tree's. Who asks
+// for the actors passes no mailbox, so that one that is stuck can be seen.
+func (a *agent) deliver(c messaging.Command) {
+	asked, ok := c.(messaging.ListActors)
+	if !ok {
+		a.tree.Deliver(c)
+		return
+	}
+	list := messaging.ActorsListed{ReplyTo: asked.ReplyTo, NodeID: a.node.ID}
+	for _, s := range a.tree.Actors() {
+		list.Actors = append(list.Actors, messaging.ActorRow(s))
+	}
+	a.bus.Publish(list)
 }

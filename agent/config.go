@@ -29,6 +29,7 @@ type Config struct {
 	Warden    *Warden // nil: nobody is let in by Warden's socket
 	Chaos     Chaos
 	Directory *Directory // nil: files are served to nobody
+	Status    Status
 	// Warnings are what is allowed but odd, each with file and line.
 	Warnings []string
 }
@@ -90,7 +91,11 @@ func (n NATS) ReadPassword() (string, error) {
 	if n.PasswordFile == "" {
 		return n.Password, nil
 	}
-	body, err := os.ReadFile(n.PasswordFile)
+	return readSecret(n.PasswordFile)
+}
+
+func readSecret(file string) (string, error) {
+	body, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}

@@ -85,6 +85,7 @@ func (f *configFile) read(r *settings.Reader) Config {
 		c.Stacks = readStacks(r, f.Stacks, c.Node.State)
 	}
 	readBlock(f.Warden, func(b *wardenBlock) { c.Warden = b.read(r, c.Stacks) })
+	readBlock(f.Status, func(b *statusBlock) { b.read(r, &c.Status) })
 	readBlock(f.Chaos, func(b *chaosBlock) { b.read(r, &c.Chaos) })
 	readBlock(f.Directory, func(b *directoryBlock) { c.Directory = b.read(r, c.Network) })
 	f.compare(r, c)
@@ -203,12 +204,7 @@ func (b *tlsBlock) read(r *settings.Reader, t *TLS) {
 	r.Path(b.CA, &t.CA)
 	r.Path(b.Cert, &t.Cert)
 	r.Path(b.Key, &t.Key)
-	switch {
-	case b.Cert != nil && b.Key == nil:
-		r.Fault(b.Cert, "A certificate without its key", "\"cert\" needs \"key\" beside it.")
-	case b.Key != nil && b.Cert == nil:
-		r.Fault(b.Key, "A key without its certificate", "\"key\" needs \"cert\" beside it.")
-	}
+	checkPair(r, b.Cert, b.Key)
 }
 
 func (b *resourcesBlock) read(r *settings.Reader, n *Resources) {

@@ -49,6 +49,7 @@ type configFile struct {
 	Warden    *wardenBlock    `hcl:"warden,block"`
 	Chaos     *chaosBlock     `hcl:"chaos,block"`
 	Directory *directoryBlock `hcl:"directory,block"`
+	Status    *statusBlock    `hcl:"status,block"`
 }
 
 type nodeBlock struct {

@@ -55,10 +55,10 @@ func TestTheShippedFileIsTheDefault(t *testing.T) {
 	}
 	want := DefaultConfig()
 	want.Network.Denied = nil
-	if diff := cmp.Diff(want, loaded, byValue, byAddress); diff != "" {
+	if diff := cmp.Diff(want, loaded, byValue, byAddress, byPort); diff != "" {
 		t.Error("config.hcl differs from DefaultConfig (-want +got):\n", diff)
 	}
-	if diff := cmp.Diff(want, mustParse(t, ""), byValue, byAddress); diff != "" {
+	if diff := cmp.Diff(want, mustParse(t, ""), byValue, byAddress, byPort); diff != "" {
 		t.Error("an empty file differs from DefaultConfig (-want +got):\n", diff)
 	}
 }
@@ -96,6 +96,7 @@ func TestTheShippedFileShowsEverySetting(t *testing.T) {
 			shown[m[1]]++
 		}
 	}
+	settings := map[string]int{} // of one name in several blocks
 	var walk func(ty reflect.Type)
 	walk = func(ty reflect.Type) {
 		for i := range ty.NumField() {
@@ -107,19 +108,23 @@ func TestTheShippedFileShowsEverySetting(t *testing.T) {
 				}
 				walk(element)
 			case kind == "optional" && name != "path":
-				if shown[name] != 1 {
-					t.Errorf("config.hcl shows the setting %s %d times, want once", name, shown[name])
-				}
+				settings[name]++
 			}
 		}
 	}
 	walk(reflect.TypeFor[configFile]())
+	for name, want := range settings {
+		if shown[name] != want {
+			t.Errorf("config.hcl shows the setting %s %d times, want %d", name, shown[name], want)
+		}
+	}
 }
 
 // What is commented out must work as it stands once its # is taken away.
 func TestEverySuggestedSettingWorks(t *testing.T) {
 	t.Setenv("DEACON_NATS_PASSWORD", "secret")
 	t.Setenv("DEACON_NATS_TOKEN", "secret")
+	t.Setenv("DEACON_STATUS_PASSWORD", "secret")
 	src := withWarden(t, shipped(t))
 	unchanged := mustParse(t, string(src))
 	suggested := regexp.MustCompile(`(?m)^( *)#([a-z_0-9]+ = )`)
@@ -129,8 +134,11 @@ func TestEverySuggestedSettingWorks(t *testing.T) {
 		changed := bytes.Join([][]byte{src[:at[3]], src[at[4]:]}, nil)
 		needs := map[string]string{"password = ": "user", "password_file = ": "user", "cert = ": "key", "key = ": "cert",
 			"burst = ": "rate"}
+		if bytes.Contains(src[:at[4]], []byte("\nstatus {")) {
+			needs["user = "] = "password"
+		}
 		if other := needs[setting]; other != "" {
-			changed = bytes.Replace(changed, []byte("#"+other+" ="), []byte(other+" ="), 1)
+			changed = withNearest(changed, other, at[4])
 		}
 		c, err := ParseConfig("config.hcl", changed)
 		if err != nil {
@@ -143,6 +151,17 @@ func TestEverySuggestedSettingWorks(t *testing.T) {
 	if len(found) < 35 {
 		t.Errorf("found %d suggested settings; the test looks for the wrong thing", len(found))
 	}
+}
+
+// withNearest takes the # away from the setting of that name that is nearest.
+func withNearest(src []byte, name string, to int) []byte {
+	best := -1
+	for _, at := range regexp.MustCompile("#"+name+" =").FindAllIndex(src, -1) {
+		if best < 0 || max(at[0]-to, to-at[0]) < max(best-to, to-best) {
+			best = at[0]
+		}
+	}
+	return slices.Concat(src[:best], src[best+1:])
 }
 
 var everyRlimit = []messaging.Rlimit{
@@ -183,6 +202,8 @@ func TestEverySettingArrives(t *testing.T) {
 		Disk:   Disk{Driver: "btrfs", PoolBytes: 2 << 30},
 		Stacks: []Stack{{Name: "lucid64", Path: "/stacks/lucid64"}, {Name: "host"}},
 		Log:    Log{Level: "debug", Format: "json", File: "/var/log/deacon.log", Syslog: "deacon-1"},
+		Status: Status{Listen: netip.MustParseAddrPort("127.0.0.1:0"), User: "m", PasswordFile: "/c/password",
+			TLS: StatusTLS{Cert: "/c/s.pem", Key: "/c/s.key"}},
 		Warden: &Warden{Socket: "/run/warden.sock", Mode: 0o770, Group: "adm", Rootfs: Stack{Name: "host"},
 			JobOutputLimit: 100_000, PIDFile: "/run/warden.pid",
 			HealthCheck: netip.MustParseAddrPort("127.0.0.1:2345"), SyslogSocket: "/run/syslog",
@@ -269,6 +290,8 @@ func TestOddButAllowedIsAWarningWithItsLine(t *testing.T) {
 		"disk {\n  driver = \"none\"\n}\nwarden {\n  disk_quota = true\n}":          "config.hcl:5: warden.disk_quota has no effect",
 		"warden {\n  mode = 777\n}":                                                 "config.hcl:2: warden.mode is 0777: every user",
 		"disk {\n  driver = \"none\"\n  pool_size = \"1GiB\"\n}":                    "config.hcl:3: disk.pool_size has no effect",
+		"status {\n  listen = \"192.0.2.7:1\"\n}":                                   "config.hcl:2: status.listen is 192.0.2.7:1: whoever",
+		"status {\n  user = \"m\"\n  password = \"p\"\n}":                           "config.hcl:2: status.user has no effect without",
 		"node {\n  shutdown_timeout = \"1s\"\n}":                                    "config.hcl:2: node.shutdown_timeout is shorter",
 	} {
 		c := mustParse(t, src)

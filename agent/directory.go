@@ -14,7 +14,7 @@ import (
 	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/record"
-	"github.com/deacon-agent/deacon/isolation/watch"
+	filewatch "github.com/deacon-agent/deacon/isolation/watch"
 	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/directory"
 )
@@ -175,7 +175,7 @@ func (f files) find(instance string) (actors.Record, bool) {
 
 // Watch is the kernel's.
 func (f files) Watch(file *os.File) (directory.Watch, error) {
-	w, err := watch.File(file)
+	w, err := filewatch.File(file)
 	if err != nil {
 		return nil, err // and not a nil of watch's own
 	}

@@ -14,6 +14,9 @@ import (
 func (a *agent) serve(ctx context.Context) error {
 	a.log.Info("node ready", "id", a.node.ID, "address", a.node.Address, "state", a.state.path,
 		"instances", len(a.store.All()))
+	if a.watch != nil {
+		a.watch.isReady()
+	}
 	if a.options.Ready != nil {
 		a.options.Ready(Ready{NodeID: a.node.ID, State: a.state.path})
 	}
@@ -61,10 +64,18 @@ func (a *agent) meaning(sig os.Signal) OnTerm {
 	return ""
 }
 
+// leaving says that no command is taken any more.
+func (a *agent) leaving() {
+	if a.watch != nil {
+		a.watch.notReady(errLeaving)
+	}
+}
+
 // detach leaves every application to the next agent. No goodbye is said:
 // nothing has changed for anybody.
 func (a *agent) detach() error {
 	a.log.Info("detaching: applications run on")
+	a.leaving()
 	a.drain()
 	a.bus.StopListening()
 	return nil
@@ -74,6 +85,7 @@ func (a *agent) detach() error {
 // that the configuration allows; a second signal ends the wait.
 func (a *agent) shutdown(ctx context.Context) error {
 	a.log.Info("shutting down: stopping every application", "limit", a.config.Node.ShutdownTimeout)
+	a.leaving()
 	ctx, cancel := context.WithTimeout(ctx, a.config.Node.ShutdownTimeout)
 	defer cancel()
 	go func() {

@@ -35,7 +35,7 @@ func newLog(config Log, output io.Writer, now func() time.Time) hclog.Logger {
 		options.Color = hclog.ForceColor
 		options.ColorHeaderOnly = true
 	}
-	return hclog.New(options)
+	return hclog.NewInterceptLogger(options) // its messages are counted
 }
 
 // isTerminal also asks NO_COLOR (no-color.org), as people expect of a program.

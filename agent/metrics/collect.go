@@ -35,15 +35,8 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	s.tell(measureTook, time.Since(begun).Seconds())
 	s.node(report, c.sources.Ready() == nil)
 	s.instances(report.Instances)
-	if c.sources.Actors != nil {
-		s.actors(c.sources)
-	}
-	if c.sources.Bus != nil {
-		s.nats(c.sources)
-	}
-	if c.sources.Pressure == nil {
-		return
-	}
+	s.actors(c.sources)
+	s.nats(c.sources)
 	stalls, err := c.sources.Pressure()
 	if err != nil {
 		c.log.Debug("pressure can't be read", "error", err)
@@ -168,7 +161,10 @@ func (s scrape) actors(from Sources) {
 }
 
 func (s scrape) nats(from Sources) {
-	b := from.Bus()
+	b, ok := from.Bus()
+	if !ok {
+		return
+	}
 	s.tell(natsConnected, oneIf(b.Connected))
 	s.tell(natsConnections, float64(b.Connections))
 	s.tell(natsWaiting, float64(b.Waiting))

@@ -16,14 +16,13 @@ import (
 	"github.com/deacon-agent/deacon/messaging/bus"
 )
 
-// Sources are asked at each scrape. Ready and Report are there from the beginning;
-// the others may be nil until the node has come as far.
+// Sources are asked at each scrape, from before there is anything to tell of.
 type Sources struct {
 	Ready    func() error
 	Report   func(context.Context) messaging.Report
 	Actors   func() []kit.Standing
 	Failures func() map[string]kit.Tally
-	Bus      func() bus.Stats
+	Bus      func() (stats bus.Stats, ok bool)
 	Pressure func() ([]isolation.Stall, error)
 }
 

@@ -61,7 +61,9 @@ func sources(r messaging.Report) Sources {
 			}
 		},
 		Failures: func() map[string]kit.Tally { return map[string]kit.Tally{"health": {Restarts: 4, GivenUp: 1}} },
-		Bus:      func() bus.Stats { return bus.Stats{Connected: true, Connections: 2, Waiting: 7, Lost: 1} },
+		Bus: func() (bus.Stats, bool) {
+			return bus.Stats{Connected: true, Connections: 2, Waiting: 7, Lost: 1}, true
+		},
 		Pressure: func() ([]isolation.Stall, error) {
 			return []isolation.Stall{{Scope: "machine", Resource: "io", Kind: "full", Total: 1500 * time.Millisecond}}, nil
 		},
@@ -133,8 +135,12 @@ func TestAScrapeTellsWhatIs(t *testing.T) {
 // Before the tree is there, what isn't known is missing, and no zero.
 func TestANodeThatIsNotReadyTellsWhatItKnows(t *testing.T) {
 	m := New(Sources{
-		Ready:  func() error { return errors.New("starting") },
-		Report: func(context.Context) messaging.Report { return messaging.Report{} },
+		Ready:    func() error { return errors.New("starting") },
+		Report:   func(context.Context) messaging.Report { return messaging.Report{} },
+		Actors:   func() []kit.Standing { return nil },
+		Failures: func() map[string]kit.Tally { return map[string]kit.Tally{} },
+		Bus:      func() (stats bus.Stats, ok bool) { return stats, false },
+		Pressure: func() ([]isolation.Stall, error) { return nil, errors.New("not yet") },
 	}, logbook.New().Logger())
 	_, got := scraped(t, m, "")
 	if !slices.Contains(got, "deacon_ready 0") {

@@ -95,7 +95,7 @@ type Seen struct {
 
 // watched are the subjects that a DEA publishes.
 var watched = []string{"dea.heartbeat", "dea.advertise", "dea.start", "dea.shutdown", "droplet.exited",
-	"router.register", "router.unregister"}
+	"router.register", "router.unregister", "vcap.component.announce"}
 
 func isWatched(subject string) bool {
 	return slices.Contains(watched, subject) || strings.HasPrefix(subject, "deacon.v1.")

@@ -103,6 +103,15 @@ log {
   file   = "/var/log/deacon.log"
   syslog = "deacon-1"
 }
+status {
+  listen        = "127.0.0.1:0"
+  user          = "m"
+  password_file = "/c/password"
+  tls {
+    cert = "/c/s.pem"
+    key  = "/c/s.key"
+  }
+}
 warden {
   socket           = "/run/./warden.sock"
   mode             = "0770"

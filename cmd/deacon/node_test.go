@@ -53,7 +53,7 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	for subject, take := range map[string]func(*nats.Msg){
 		"deacon.v1.ps": n.list, "deacon.v1.logs-tail": n.tail, "dea.stop": n.stop, "dea." + n.name + ".start": n.start,
-		"deacon.v1." + n.name + ".evacuate": n.evacuate,
+		"deacon.v1." + n.name + ".evacuate": n.evacuate, "deacon.v1.actors": n.actors,
 	} {
 		_, err := n.conn.Subscribe(subject, take)
 		ts.Check(err)
@@ -94,6 +94,19 @@ func (n *wireNode) list(m *nats.Msg) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.tell(m.Reply, map[string]any{"node": n.name, "instances": n.rows})
+}
+
+// actors answers in two pieces: a tree with a part that fell twice and one that is down.
+func (n *wireNode) actors(m *nats.Msg) {
+	actor := func(path, kind string, incarnation, mailbox int, failed bool) map[string]any {
+		return map[string]any{"path": path, "kind": kind, "incarnation": incarnation, "mailbox": mailbox, "failed": failed}
+	}
+	n.tell(m.Reply, map[string]any{"node": n.name, "actors": []any{
+		actor("node/instances/i1", "instance", 3, 0, false), actor("node", "node", 1, 0, false),
+	}})
+	n.tell(m.Reply, map[string]any{"node": n.name, "actors": []any{
+		actor("node/ledger", "ledger", 1, 12, true), actor("node/instances", "instances", 1, 0, false),
+	}})
 }
 
 // tail answers, and right behind it the application goes on writing.

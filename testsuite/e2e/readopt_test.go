@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,11 +26,11 @@ type crowd struct {
 	ports []int
 }
 
-func newCrowd(t testing.TB, many int) *crowd {
+func newCrowd(t testing.TB, many int, config ...string) *crowd {
 	t.Helper()
 	s := &stage{t: t, nats: rig.StartNATS(t), blobs: rig.NewDropletServer(t)}
 	s.ctl = rig.NewController(t, s.nats.URL)
-	s.node = rig.StartNode(t, rig.Options{NATS: s.nats.URL, Config: `disk { pool_size = "8GiB" }` + crowdConfig})
+	s.node = rig.StartNode(t, rig.Options{NATS: s.nats.URL, Config: `disk { pool_size = "8GiB" }` + crowdConfig + strings.Join(config, "")})
 	s.meet()
 	s.serve = s.blobs.Add("./listener", rig.Program(t, "./testsuite/e2e/listener", "listener"))
 	c := &crowd{stage: s}

@@ -20,7 +20,7 @@ const statusConfig = `status {
 `
 
 // see asks the node by HTTP as the component that it announced itself to be.
-func see(t *testing.T, component map[string]any, path string) (int, string) {
+func see(t testing.TB, component map[string]any, path string) (int, string) {
 	t.Helper()
 	r, err := http.NewRequest("GET", fmt.Sprint("http://", component["host"], path), nil)
 	if err != nil {
@@ -105,7 +105,8 @@ func expectVarz(t *testing.T, component map[string]any) {
 			t.Errorf("the registry has %v", one)
 		}
 	}
-	if status, _ := varz.Config["status"].(map[string]any); len(varz.Registry["web"]) != 1 || status["user"] != "monitor" || status["password"] != nil {
+	status, _ := varz.Config["status"].(map[string]any)
+	if len(varz.Registry["web"]) != 1 || status["user"] != "monitor" || status["password"] != nil {
 		t.Errorf("/varz is %s", body)
 	}
 	if strings.Contains(body, "COLOUR") {

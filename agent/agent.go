@@ -197,7 +197,7 @@ func (a *agent) closeBox() error {
 }
 
 func (a *agent) openBus(ctx context.Context) error {
-	config, err := busConfig(a.config.NATS, a.node.ID, a.log.Named("bus"))
+	config, err := BusConfig(a.config.NATS, a.node.ID, a.log.Named("bus"))
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ func networkConfig(n Network) network.Config {
 
 func diskConfig(d Disk) disk.Config { return disk.Config{Driver: d.Driver, PoolBytes: d.PoolBytes} }
 
-func busConfig(n NATS, nodeID string, log hclog.Logger) (bus.Config, error) {
+// BusConfig is how the configuration has NATS reached.
+func BusConfig(n NATS, nodeID string, log hclog.Logger) (bus.Config, error) {
 	password, err := n.ReadPassword()
 	if err != nil {
 		return bus.Config{}, fmt.Errorf("agent: nats.password_file: %w", err)

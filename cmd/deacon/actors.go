@@ -144,7 +144,8 @@ func printActors(out io.Writer, n messaging.ActorsListed) {
 		restarts, waiting = restarts+restartsOf(a), waiting+a.Mailbox
 		width = max(width, len(treeName(a)))
 	}
-	fmt.Fprintf(out, "node %s: %d actors, %d restarts, %d messages wait\n", plain(n.NodeID), len(n.Actors), restarts, waiting)
+	fmt.Fprintf(out, "node %s: %d actors, %d restarts, %d messages wait\n",
+		plain(n.NodeID), len(n.Actors), restarts, waiting)
 	fmt.Fprintf(out, "  %-*s  %-12s  %8s  %7s\n", width, "ACTOR", "KIND", "RESTARTS", "MAILBOX")
 	for _, a := range n.Actors {
 		mark, note := " ", ""

@@ -83,8 +83,8 @@ and in another:
 		s.nats.register(client.Flags())
 	}
 	root.AddCommand(clients...)
-	root.AddCommand(newAgent(s), newDev(s), newRootfs(s), newChaos(s), newWarden(s), newConfig(s), newWardenConfig(s),
-		newDroplet(s), newVersion(s), newFiles(s), newExitCodesTopic())
+	root.AddCommand(newAgent(s), newDev(s), newRootfs(s), newDoctor(s), newFiles(s), newChaos(s), newWarden(s),
+		newConfig(s), newWardenConfig(s), newDroplet(s), newVersion(s), newExitCodesTopic())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()
 	addHelpFlags(root)

@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 		"agent/chaos", "agent/journal", "agent/legacy", "agent/metrics", "agent/settings", "actors/*", "messaging/*",
 		"isolation/*", "staging/*",
 	},
+	"agent/doctor":            {"agent", "isolation/*", "messaging/bus"},
 	"agent/metrics":           {"actors/kit", "isolation", "messaging", "messaging/bus"},
 	"agent/chaos":             {"actors", "actors/kit", "isolation", "isolation/slot"},
 	"agent/chaos/drill":       {"agent/chaos", "agent/settings", "messaging", "messaging/bus", "messaging/dea"},

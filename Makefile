@@ -3,10 +3,17 @@
 
 PROGRAMS = ./cmd/deacon ./cmd/deacon-init ./examples/demo ./testsuite/leftovers
 
-.PHONY: chaos build droplets demo test test-root guest check bench fuzz fmt setup sweep sim mutations
+.PHONY: packages chaos build droplets demo test test-root guest check bench fuzz fmt setup sweep sim mutations
 
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -ldflags "-s -w" -o bin/ $(PROGRAMS)
+
+# A deb and an rpm in bin/; the tests of packaging unpack both.
+packages: build
+	for format in deb rpm; do \
+		ARCH=$$(go env GOARCH) VERSION=$$(bin/deacon version | sed -n '1s/deacon \([^ ]*\) .*/\1/p') \
+		go tool -modfile=tools/go.mod nfpm package -f packaging/nfpm.yaml -p $$format -t bin/ || exit 1; \
+	done
 
 droplets: build
 	$(MAKE) --no-print-directory -C examples

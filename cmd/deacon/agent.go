@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"github.com/deacon-agent/deacon/agent"
@@ -21,6 +23,7 @@ const signalsMax = 16
 
 func newAgent(s *session) *cobra.Command {
 	var file string
+	var down bool
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Run this machine as a node",
@@ -34,6 +37,9 @@ until others have started them elsewhere, then the agent ends (node.on_usr2 can
 be "detach"). USR1 has the node offer nothing any more.
 The agent may be killed at any moment: the applications run on, and the next
 agent on the same state folder adopts them.
+
+With --shutdown it takes over what a former agent left, stops all of it, gives
+everything back to the kernel, and ends: for whoever takes deacon off a machine.
 
 It needs root.`,
 		Example: exampleText("deacon agent", "deacon agent -c ./config.hcl"),
@@ -54,20 +60,33 @@ It needs root.`,
 			defer func() { err = errors.Join(err, closeLog()) }()
 			signals, stop := forwardSignals()
 			defer stop()
+			if down {
+				signals <- syscall.SIGINT // is heard once the node is there
+			}
 			// The agent alone decides what a signal means to it, so the
 			// context that ends at the first one is not for it.
 			ctx := context.WithoutCancel(cmd.Context())
 			return agent.Run(ctx, config, agent.Options{
-				Log: log, Signals: signals,
+				Log: log, Signals: signals, Ready: tellSystemd(log),
 			})
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", configDefault, "configuration file")
+	toggle(cmd.Flags(), &down, "shutdown", "", "stop what a former agent left running, and end")
 	return cmd
 }
 
+// tellSystemd says that the node takes commands, where systemd waits for that.
+func tellSystemd(log hclog.Logger) func(agent.Ready) {
+	return func(agent.Ready) {
+		if _, err := daemon.SdNotify(true, daemon.SdNotifyReady); err != nil {
+			log.Warn("systemd can't be told that the node is ready", "error", err)
+		}
+	}
+}
+
 // forwardSignals hands over everything that the agent has a meaning for.
-func forwardSignals() (<-chan os.Signal, func()) {
+func forwardSignals() (chan os.Signal, func()) {
 	signals := make(chan os.Signal, signalsMax)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	return signals, func() { signal.Stop(signals) }

@@ -48,10 +48,10 @@ test-root: setup build
 	DEACON_BIN=$(CURDIR)/bin go test -p 2 -timeout 12m -count 1 ./isolation/... ./agent/... ./testsuite/...
 
 # Containers and whole nodes on Debian's kernel 6.1 in an emulated machine, on cgroup
-# v2 and v1; needs root for the files' owners. SHORT=1 is v2's most telling part.
+# v2 and v1, and the deb in a Debian with systemd; needs root for the files' owners. SHORT=1 is v2's most telling part.
 guest:
 	@tools/setup guest
-	GUEST_KERNEL=$$(tools/guest-kernel) nice -n 19 go test -tags guest -count 1 -timeout 60m -v $(if $(SHORT),-short) ./testsuite/guest
+	GUEST_KERNEL=$$(tools/guest-kernel) GUEST_DEBIAN=$$(tools/guest-debian) nice -n 19 go test -tags guest -count 1 -timeout 60m -v $(if $(SHORT),-short) ./testsuite/guest
 
 # Half an hour of faults on a node with 100 containers that are asked all the time;
 # the page is REPORT/report.html. make chaos TIME=5m CONTAINERS=20 SEED=7

@@ -15,8 +15,8 @@ const coverage = "docs/wire-coverage.md"
 // coverageSections are the parts of wire/warden.md, "top" the behaviours that are
 // most easily got wrong, and the parts of wire/dea.md but for staging.
 var coverageSections = strings.Fields(`top a b c d e f g h i j
-	dea_a1 dea_a2 dea_a3 dea_a4 dea_a5 dea_a6 dea_a7 dea_a8 dea_a9 dea_a10 dea_a12
-	dea_b1 dea_b2 dea_b3 dea_b5 dea_b6 dea_b7 dea_b8 dea_d1 dea_d2 dea_g dea_h`)
+	dea_a1 dea_a2 dea_a3 dea_a4 dea_a5 dea_a6 dea_a7 dea_a8 dea_a9 dea_a10 dea_a11 dea_a12
+	dea_b1 dea_b2 dea_b3 dea_b4 dea_b5 dea_b6 dea_b7 dea_b8 dea_d1 dea_d2 dea_e dea_f dea_g dea_h`)
 
 const (
 	topRows        = 25

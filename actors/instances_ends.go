@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"fmt"
+
 	"github.com/deacon-agent/deacon/actors/kit"
 	"github.com/deacon-agent/deacon/messaging"
 )
@@ -31,6 +33,10 @@ func (s *instances) forgetCrashes(c *kit.Context[instancesMessage]) {
 		}
 	}
 	for _, r := range old {
+		s.w.tell(messaging.LogLine{
+			Application: r.Start.Application, Instance: r.Instance, Index: r.Start.Index, Stream: "deacon", At: c.Now(),
+			Text: fmt.Appendf(nil, "Removing crash for app with id %s", r.Start.Application),
+		})
 		s.forget(c, r.Instance)
 	}
 	s.sweepCrashes(c)

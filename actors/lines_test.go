@@ -26,7 +26,7 @@ func TestTheNodeSaysWhatItDoesInTheApplicationsOutput(t *testing.T) {
 		s.start("deaf", "deaf", "deaf.example")
 		pass(2 * time.Minute)
 		s.stop("web")
-		pass(time.Second)
+		pass(2 * s.settings.CrashLifetime)
 		for application, want := range map[string][]string{
 			"web": {
 				"Starting app instance (index 0) with guid web",
@@ -36,6 +36,7 @@ func TestTheNodeSaysWhatItDoesInTheApplicationsOutput(t *testing.T) {
 			"deaf": {
 				"Starting app instance (index 0) with guid deaf",
 				"Instance (index 0) failed to start accepting connections",
+				"Removing crash for app with id deaf",
 			},
 		} {
 			if got := s.lines(application); !slices.Equal(got, want) {

@@ -84,7 +84,7 @@ func (r Record) route(n messaging.Node) messaging.Route {
 }
 
 func (r Record) beat() messaging.BeatInstance {
-	state, since := r.outward(r.State)
+	state, since := r.Outward()
 	return messaging.BeatInstance{
 		Partition: r.Start.Partition, Application: r.Start.Application, Version: r.Start.Version,
 		Instance: r.Named(), Index: r.Start.Index, State: state, Since: since,
@@ -101,7 +101,7 @@ func (r Record) exited() messaging.InstanceExited {
 
 func (r Record) changed(n messaging.Node, from messaging.State) messaging.InstanceChanged {
 	from, _ = r.outward(from)
-	to, since := r.outward(r.State)
+	to, since := r.Outward()
 	return messaging.InstanceChanged{
 		NodeID: n.ID, Application: r.Start.Application, Instance: r.Named(), Index: r.Start.Index,
 		From: from, To: to, ExitStatus: r.ExitStatus, Signal: r.Signal, Description: r.Description, At: since,
@@ -109,7 +109,7 @@ func (r Record) changed(n messaging.Node, from messaging.State) messaging.Instan
 }
 
 func (r Record) row(n messaging.Node) messaging.InstanceRow {
-	state, since := r.outward(r.State)
+	state, since := r.Outward()
 	row := messaging.InstanceRow{
 		Application: r.Start.Application, Name: r.Start.Name, Version: r.Start.Version, Instance: r.Named(),
 		Container: r.Placement.Container, Index: r.Start.Index, State: state, Since: since, URIs: r.URIs,
@@ -123,7 +123,7 @@ func (r Record) row(n messaging.Node) messaging.InstanceRow {
 
 // found answers dea.find.droplet, without stats.
 func (r Record) found(n messaging.Node, replyTo string) messaging.InstanceFound {
-	state, since := r.outward(r.State)
+	state, since := r.Outward()
 	return messaging.InstanceFound{
 		ReplyTo: replyTo, NodeID: n.ID, Application: r.Start.Application, Version: r.Start.Version,
 		Instance: r.Named(), Index: r.Start.Index, State: state, Since: since,

@@ -115,6 +115,9 @@ func (r Record) outward(s messaging.State) (messaging.State, time.Time) {
 	return s, r.Since
 }
 
+// Outward is the state that others are told of, and since when it is.
+func (r Record) Outward() (messaging.State, time.Time) { return r.outward(r.State) }
+
 // evacuate tells that the instance is to be replaced, once.
 func (i *instance) evacuate(c *kit.Context[instanceMessage]) {
 	if !i.record.EvacuatedAt.IsZero() || !i.record.live() || i.state == instanceStopping {

@@ -108,11 +108,12 @@ func usageOf(u isolation.Usage, through isolation.Traffic, now time.Time, last c
 // instance leaves out whatever may hold a secret.
 func (w *watch) instance(r actors.Record) messaging.InstanceReport {
 	s := r.Start
+	state, since := r.Outward()
 	one := messaging.InstanceReport{
-		Partition: s.Partition, Application: s.Application, Name: s.Name, Version: s.Version, Instance: r.Instance,
+		Partition: s.Partition, Application: s.Application, Name: s.Name, Version: s.Version, Instance: r.Named(),
 		PrivateInstance: r.PrivateInstance, Container: r.Placement.Container, DropletSHA1: s.Droplet.SHA1,
 		Stack: cmp.Or(s.Stack, w.config.Stacks[0].Name),
-		Index: s.Index, State: r.State, Since: r.Since, URIs: r.URIs, Limits: s.Limits, Host: w.node.Address,
+		Index: s.Index, State: state, Since: since, URIs: r.URIs, Limits: s.Limits, Host: w.node.Address,
 	}
 	if r.State == messaging.Running {
 		one.Port = r.Placement.Port

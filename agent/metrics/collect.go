@@ -89,7 +89,8 @@ func (s scrape) share(capacity, reserved metric, share messaging.Share, unit int
 }
 
 var states = []messaging.State{
-	messaging.Born, messaging.Starting, messaging.Running, messaging.Stopping, messaging.Stopped, messaging.Crashed,
+	messaging.Born, messaging.Starting, messaging.Running, messaging.Evacuating, messaging.Stopping,
+	messaging.Stopped, messaging.Crashed,
 }
 
 func (s scrape) instances(list []messaging.InstanceReport) {

@@ -127,7 +127,7 @@ func (v *varz) add(i messaging.InstanceReport, at time.Time) {
 		runtime.UsedCPU += 100 * one.CPU
 		v.Runtimes[i.Stack] = runtime
 	}
-	if i.State == messaging.Running {
+	if i.Port != 0 { // it serves, also where it is evacuated
 		v.AppsUsedMemory += one.UsedMemory
 		v.RunningApps = append(v.RunningApps, runningApp{
 			one, usage{at.Format(timeForm), one.CPU, one.UsedMemory, one.UsedDisk},

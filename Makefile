@@ -25,7 +25,7 @@ demo: setup droplets
 # All tests. Root tests make their own namespaces and look for their own traces, so
 # packages run side by side.
 test: setup build
-	DEACON_BIN=$(CURDIR)/bin go test -p 2 -timeout 12m ./...
+	DEACON_BIN=$(CURDIR)/bin go test -p 2 -timeout 25m ./...
 
 # A kill at every step of every operation, on both sides of the call, and runc
 # beside it (nightly, some 11,000 kills, two hours); make test does a slice: make sweep SEED=7 TIMES=1
@@ -45,7 +45,7 @@ mutations:
 
 # Only the tests that touch the kernel.
 test-root: setup build
-	DEACON_BIN=$(CURDIR)/bin go test -p 2 -timeout 12m -count 1 ./isolation/... ./agent/... ./testsuite/...
+	DEACON_BIN=$(CURDIR)/bin go test -p 2 -timeout 25m -count 1 ./isolation/... ./agent/... ./testsuite/...
 
 # Containers and whole nodes on Debian's kernel 6.1 in an emulated machine, on cgroup
 # v2 and v1, and the deb in a Debian with systemd; needs root for the files' owners. SHORT=1 is v2's most telling part.

@@ -166,6 +166,9 @@ type Job struct {
 	OutputMax int64 `json:"output_max"`
 }
 
+// Window is a terminal's size in characters.
+type Window struct{ Rows, Columns uint16 }
+
 // Rlimit is one resource limit.
 type Rlimit struct {
 	Resource int    `json:"resource"` // RLIMIT_AS, ...

@@ -178,6 +178,11 @@ func become(j initproto.Job, setup initproto.Setup, ready func() error) (string,
 	if step, err := dress(setup.Filter); err != nil {
 		return step, err
 	}
+	if j.Terminal {
+		if err := unix.IoctlSetInt(0, unix.TIOCSCTTY, 0); err != nil {
+			return "take the terminal", err
+		}
+	}
 	argv := j.Argv
 	if err = settle(j); err == nil {
 		err = ready()

@@ -19,6 +19,9 @@ type job struct {
 	pid    int
 	record *os.File
 	output *bounded // nil: nobody bounds it
+
+	session bool // it ends with owner, and no later agent hears of it
+	owner   *agent
 }
 
 // spawn starts a job. files are stdin, stdout, stderr, the exit record and the
@@ -45,7 +48,7 @@ func (c *container) spawn(j initproto.Job, files []*os.File) (initproto.Started,
 	}
 	c.stacks.soon(pid, j)
 	output := c.watchOutput(files[4], int64(j.OutputMax))
-	c.jobs = append(c.jobs, &job{number: j.Number, pid: pid, record: files[3], output: output})
+	c.jobs = append(c.jobs, &job{number: j.Number, pid: pid, record: files[3], output: output, session: j.Session})
 	closeAll(files[:3])
 	return initproto.Started{Number: j.Number, PID: uint32(pid)}, nil
 }
@@ -211,6 +214,7 @@ func jobAttributes(j initproto.Job, files []*os.File) *syscall.ProcAttr {
 		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
 		Sys: &syscall.SysProcAttr{
 			Setsid:     true,
+			Setctty:    j.Terminal, // of its stdin
 			Credential: &syscall.Credential{Uid: j.UID, Gid: j.GID, Groups: j.Groups},
 		},
 	}
@@ -256,6 +260,11 @@ func (c *container) bury(j *job, status unix.WaitStatus) {
 	}
 	unix.Pwrite(int(j.record.Fd()), initproto.EncodeExit(exit), 0)
 	j.record.Close()
+	if j.session {
+		c.farewells.begin(j.pid)
+		c.tell(initproto.Exited(exit))
+		return
+	}
 	// The record speaks for those that are forgotten.
 	if len(c.ended) == initproto.EndedMax {
 		c.ended = append(c.ended[:0], c.ended[1:]...)

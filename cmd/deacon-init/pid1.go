@@ -70,21 +70,22 @@ func listen(socket *os.File) error {
 
 // container is everything that PID 1 knows.
 type container struct {
-	setup    initproto.Setup
-	root     *os.File         // given; attached and closed by enter
-	dev      *os.File         // given; attached and closed by enter
-	listener *os.File         // init.sock
-	oom      *os.File         // where the kernel counts the jobs' oom kills
-	joins    []*os.File       // the jobs' cgroups
-	binds    []*os.File       // given; attached and closed by enter
-	jobFiles []*os.File       // the first job's
-	jobs     []*job           // that run
-	ended    []initproto.Exit // of those that ran, the last
-	stopping *stopping
-	events   chan event
-	bounds   *bounds
-	stacks   hardening
-	agents   map[*agent]struct{}
+	setup     initproto.Setup
+	root      *os.File         // given; attached and closed by enter
+	dev       *os.File         // given; attached and closed by enter
+	listener  *os.File         // init.sock
+	oom       *os.File         // where the kernel counts the jobs' oom kills
+	joins     []*os.File       // the jobs' cgroups
+	binds     []*os.File       // given; attached and closed by enter
+	jobFiles  []*os.File       // the first job's
+	jobs      []*job           // that run
+	ended     []initproto.Exit // of those that ran, the last
+	stopping  *stopping
+	events    chan event
+	bounds    *bounds
+	stacks    hardening
+	farewells farewells
+	agents    map[*agent]struct{}
 }
 
 // take sorts the descriptors of a set-up message; their order is initproto's.

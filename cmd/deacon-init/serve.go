@@ -50,6 +50,8 @@ func (c *container) serve() {
 			c.bounds.look()
 		case now := <-c.stacks.due():
 			c.stacks.look(now)
+		case now := <-c.farewells.due():
+			c.farewells.goOn(now)
 		}
 		c.goOnStopping()
 	}
@@ -139,6 +141,10 @@ func (c *container) take(e event) {
 		err = c.takeSpawn(e)
 	case err == nil && kind == initproto.KindStop:
 		err = c.takeStop(e)
+	case err == nil && kind == initproto.KindSignal:
+		err = c.takeSignal(e)
+	case err == nil && kind == initproto.KindHangUp:
+		err = c.takeHangUp(e)
 	default:
 		err = initproto.ErrMalformed
 	}
@@ -158,6 +164,9 @@ func (c *container) takeSpawn(e event) error {
 		c.answer(e.from, failed.Encode())
 		return nil
 	}
+	if j := c.session(started.Number); j != nil {
+		j.owner = e.from // before it is answered: who doesn't read is let go
+	}
 	c.answer(e.from, started.Encode(initproto.KindSpawned))
 	return nil
 }
@@ -165,7 +174,9 @@ func (c *container) takeSpawn(e event) error {
 func (c *container) hello() initproto.Hello {
 	h := initproto.Hello{Version: initproto.Version, Needs: initproto.Needs, ID: c.setup.ID, Epoch: c.setup.Epoch}
 	for _, j := range c.jobs {
-		h.Jobs = append(h.Jobs, initproto.JobState{Number: j.number, PID: uint32(j.pid)})
+		if !j.session {
+			h.Jobs = append(h.Jobs, initproto.JobState{Number: j.number, PID: uint32(j.pid)})
+		}
 	}
 	for _, exit := range c.ended {
 		h.Jobs = append(h.Jobs, initproto.JobState{Number: exit.Job, Exit: &exit})
@@ -193,4 +204,5 @@ func (c *container) tell(message []byte) {
 func (c *container) drop(a *agent) {
 	delete(c.agents, a)
 	a.conn.Close()
+	c.hangUpAll(a)
 }

@@ -117,7 +117,7 @@ func (b *Box) status(c *container) isolation.Status {
 		HostIP: b.config.Plan.HostIP(c.spec.Slot), PeerIP: b.config.Plan.PeerIP(c.spec.Slot),
 	}
 	for _, job := range c.init.Jobs() {
-		if job.Exit != nil && b.folder(c.spec.ID).forgot(job.Number) {
+		if isSession(job.Number) || job.Exit != nil && b.folder(c.spec.ID).forgot(job.Number) {
 			continue
 		}
 		js := isolation.JobStatus{Number: job.Number, PID: int(job.PID)}

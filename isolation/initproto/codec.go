@@ -31,6 +31,8 @@ const (
 	KindExited    Kind = 9
 	KindClone     Kind = 10
 	KindCloned    Kind = 11
+	KindSignal    Kind = 12 // since version 3, and so the next
+	KindHangUp    Kind = 13
 )
 
 const (
@@ -63,6 +65,12 @@ func (w *writer) strings(number uint16, values []string) {
 func (w *writer) uint(number uint16, value uint64) {
 	if value != 0 {
 		w.bytes(number, binary.LittleEndian.AppendUint64(nil, value))
+	}
+}
+
+func (w *writer) flag(number uint16, value bool) {
+	if value {
+		w.uint(number, 1)
 	}
 }
 

@@ -15,6 +15,7 @@
 //	init.sock (any number)   PID 1 ── Hello ─▶ agent
 //	                         agent ── Spawn ─▶ PID 1 ── Spawned | Failed ─▶ agent
 //	                         agent ── Stop  ─▶ PID 1 ── Stopped ─▶ agent
+//	                         agent ── Signal | HangUp ─▶ PID 1     of a session
 //	                         PID 1 ── Exited ─▶ every agent
 //
 // A greeting tells of the jobs that run and of the last that ended. How others

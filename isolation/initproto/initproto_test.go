@@ -126,6 +126,7 @@ func FuzzDecode(f *testing.F) {
 	for _, seed := range [][]byte{
 		sampleSetup().Encode(), Spawn{sampleJob()}.Encode(), Failed{1, "a", "b"}.Encode(), Stop{1}.Encode(), Exited(exit),
 		Hello{Version: 1, ID: "x", Epoch: 2, Jobs: []JobState{{Number: 1, Exit: &exit}}}.Encode(), Clone{1, "x", 2, 3, true}.Encode(),
+		Signal{7, 15}.Encode(), HangUp{7}.Encode(), Spawn{Job{Number: 7, Argv: []string{"x"}, Session: true, Terminal: true}}.Encode(),
 		Cloned{1, 2, ""}.Encode(), Started{1, 2}.Encode(KindSpawned), EncodeExit(exit), {},
 	} {
 		f.Add(seed)
@@ -136,6 +137,8 @@ func FuzzDecode(f *testing.F) {
 		again(t, b, DecodeFailed, Failed.Encode)
 		again(t, b, DecodeStop, Stop.Encode)
 		again(t, b, DecodeHello, Hello.Encode)
+		again(t, b, DecodeSignal, Signal.Encode)
+		again(t, b, DecodeHangUp, HangUp.Encode)
 		again(t, b, DecodeClone, Clone.Encode)
 		again(t, b, DecodeCloned, Cloned.Encode)
 		again(t, b, DecodeExited, Exited)

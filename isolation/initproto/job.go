@@ -16,6 +16,11 @@ type Job struct {
 	PidFile   string
 	OutputMax uint64 // bytes kept of each output file; 0: all
 	Fallback  []string
+	// Session ties the job to the connection that asked for it: it is hung up when
+	// that ends, and so is whoever is left of it when its first process does.
+	Session bool `json:",omitempty"`
+	// Terminal says that stdin is a terminal, which is to be the job's own.
+	Terminal bool `json:",omitempty"`
 }
 
 // Rlimit is one resource limit, soft and hard alike.
@@ -39,6 +44,8 @@ const (
 	jobOutputMax = 12
 	jobFallback  = 13
 	jobRlimit    = 14 // 4 bytes resource, 8 value; since version 2
+	jobSession   = 15 // since version 3, and so the next
+	jobTerminal  = 16
 )
 
 // How version 1 says the two limits that it knows; zero is none there.
@@ -66,6 +73,8 @@ func (j Job) fields() []byte {
 	w.string(jobPidFile, j.PidFile)
 	w.uint(jobOutputMax, j.OutputMax)
 	w.strings(jobFallback, j.Fallback)
+	w.flag(jobSession, j.Session)
+	w.flag(jobTerminal, j.Terminal)
 	return w.b
 }
 
@@ -84,6 +93,9 @@ func (w *writer) rlimit(r Rlimit) {
 // Since is the version of the protocol that a PID 1 must speak to do all that
 // the job asks.
 func (j Job) Since() uint32 {
+	if j.Session || j.Terminal {
+		return 3
+	}
 	for _, r := range j.Rlimits {
 		if r.Value == 0 || r.Resource != resourceFiles && r.Resource != resourceProcs {
 			return 2
@@ -132,6 +144,10 @@ func decodeJob(fields []byte) (*Job, error) {
 			j.OutputMax = f.uint()
 		case jobFallback:
 			j.Fallback = append(j.Fallback, string(f.value))
+		case jobSession:
+			j.Session = f.uint() != 0
+		case jobTerminal:
+			j.Terminal = f.uint() != 0
 		}
 	})
 	if err == nil {

@@ -8,9 +8,11 @@ package initproto
 //	1
 //	2  a job has any resource limits; a greeting tells of ended jobs only the
 //	   last: how others ended is on record alone
+//	3  a job may be a session: it has a terminal, is signalled, and is hung up with
+//	   the connection that asked for it
 //
 // Messages as each version wrote them are in testdata, and are read for ever.
-const Version = 2
+const Version = 3
 
 // Needs is the oldest version that an agent must speak to do with this PID 1
 // what has to be done. It grows only when an old agent would do harm: then the

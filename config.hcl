@@ -112,6 +112,9 @@ instance {
   # Kept of what an instance writes to stdout, and as much of stderr.
   output_max = "16MiB"
 
+  # Commands that may run in instances at a time for deacon exec; 0: nobody may.
+  sessions_max = 64
+
   # Starts in flight at once; further ones wait.
   starts_max = 16
 

@@ -110,6 +110,8 @@ func (i *instance) Receive(c *kit.Context[instanceMessage], m instanceMessage) e
 		i.restricted(c, m)
 	case measured:
 		i.report(c, m)
+	case enter:
+		i.enter(m)
 	case nudge:
 		i.drive(c)
 	case announce:

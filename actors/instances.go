@@ -140,6 +140,8 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 	switch m := m.(type) {
 	case asked:
 		s.command(c, m.command)
+	case enter:
+		s.enter(m)
 	case beatDue:
 		s.beatSoon(c)
 	case beatOver:

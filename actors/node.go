@@ -125,6 +125,8 @@ func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 		n.parts.ledger.Tell(m)
 	case event:
 		n.w.Sink(m.event)
+	case enter:
+		n.parts.instances.Tell(m)
 	case exitHeard:
 		n.parts.instances.Tell(exitTold(m))
 	case settledAll:

@@ -280,6 +280,9 @@ func (a *agent) begin(ctx context.Context) error {
 	if err := a.bus.Listen(a.deliver); err != nil {
 		return err
 	}
+	if err := a.offerSessions(); err != nil {
+		return err
+	}
 	return a.offerChaos()
 }
 

@@ -127,6 +127,7 @@ type Instance struct {
 	DiskInodes            int64
 	Processes             int64
 	CrashLifetime         time.Duration       // how long a crashed instance is remembered
+	Sessions              int                 // of deacon exec at a time; 0: none
 	OutputMaxBytes        int64               // kept of each of a job's output files
 	StartsMax             int                 // starts in flight at once
 	Spares                int                 // PID 1s that wait for the next starts
@@ -191,7 +192,7 @@ func DefaultConfig() Config {
 			HealthCheckTimeout: time.Minute, StopGrace: 10 * time.Second,
 			MemoryToCPUShareRatio: 8, CPUSharesMin: 1, CPUSharesMax: 256,
 			DiskInodes: 200_000, Processes: 512, CrashLifetime: time.Hour,
-			OutputMaxBytes: 16 << 20, StartsMax: 16, Spares: 8,
+			OutputMaxBytes: 16 << 20, StartsMax: 16, Spares: 8, Sessions: 64,
 		},
 		Hooks: Hooks{Timeout: 10 * time.Second},
 		Network: Network{

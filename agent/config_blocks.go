@@ -48,6 +48,7 @@ const (
 	processesMin    = 8
 	countMax        = 1 << 40
 	startsMost      = 1024
+	sessionsMost    = 1024
 	portMin         = 1024
 	mtuMin          = 576 // what every IPv4 host must take
 	nameMax         = 64
@@ -232,6 +233,7 @@ func (b *instanceBlock) read(r *settings.Reader, n *Instance) {
 	settings.Whole(r, b.DiskInodes, &n.DiskInodes, 1000, countMax)
 	settings.Whole(r, b.Processes, &n.Processes, processesMin, 1<<22)
 	r.Duration(b.CrashLifetime, &n.CrashLifetime, 0, crashKeptMax)
+	settings.Whole(r, b.SessionsMax, &n.Sessions, 0, sessionsMost)
 	r.Size(b.OutputMax, &n.OutputMaxBytes, outputMin, sizeMax)
 	settings.Whole(r, b.StartsMax, &n.StartsMax, 1, startsMost)
 	settings.Whole(r, b.Spares, &n.Spares, 0, startsMost)

@@ -38,7 +38,8 @@ const exitCodesHelp = `deacon ends with one of these, whatever the command:
     8  it took longer than --timeout, to listen or to end
   130  interrupted (Ctrl-C) before it was done
 
-After run and stream, deacon warden ends with the status of the job instead.
+After run and stream, deacon warden ends with the status of the job instead, and
+deacon exec with that of the command.
 
 An error is printed on the standard error output: what failed, and below it
 what to do about it. With --json it is one JSON object there, with the keys

@@ -45,7 +45,8 @@ func (s *session) dial(ctx context.Context) (*link, error) {
 	defer cancel()
 	client, err := bus.Dial(ctx, bus.Config{
 		Servers: servers, Name: "deacon command line", NkeySeedFile: s.nats.nkey, CredsFile: s.nats.creds,
-		TLS: bus.TLS{CA: s.nats.ca, Cert: s.nats.cert, Key: s.nats.key}, Log: hclog.NewNullLogger(),
+		TLS:         bus.TLS{CA: s.nats.ca, Cert: s.nats.cert, Key: s.nats.key},
+		InboxPrefix: s.nats.inbox, Log: hclog.NewNullLogger(),
 	})
 	if errors.Is(err, fs.ErrNotExist) { // of credentials or certificates; servers are no files
 		return nil, fail(exitNotFound, "see what the flags that begin with --nats- name", "%w", err)

@@ -11,6 +11,7 @@ type natsFlags struct {
 	servers       []string
 	creds, nkey   string
 	ca, cert, key string
+	inbox         string
 }
 
 func (f *natsFlags) register(flags *pflag.FlagSet) {
@@ -20,5 +21,6 @@ func (f *natsFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.nkey, "nats-nkey", "", "file with an nkey seed")
 	flags.StringVar(&f.ca, "nats-ca", "", "certificate authority that signed the servers' certificates")
 	flags.StringVar(&f.cert, "nats-cert", "", "certificate to show to the servers")
+	flags.StringVar(&f.inbox, "nats-inbox", "", "what the subjects of answers begin with (default _INBOX)")
 	flags.StringVar(&f.key, "nats-key", "", "key of --nats-cert")
 }

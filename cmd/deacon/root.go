@@ -78,7 +78,8 @@ and in another:
 		&cobra.Group{ID: groupApps, Title: "Run applications on nodes:"},
 		&cobra.Group{ID: groupAside, Title: "Beside that:"})
 	root.SetHelpCommandGroupID(groupAside)
-	clients := []*cobra.Command{newRun(s), newPs(s), newLogs(s), newStop(s), newEvents(s), newEvacuate(s), newActors(s)}
+	clients := []*cobra.Command{newRun(s), newPs(s), newLogs(s), newStop(s), newEvents(s), newEvacuate(s), newActors(s),
+		newExec(s)}
 	for _, client := range clients {
 		s.nats.register(client.Flags())
 	}

@@ -36,6 +36,9 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.InboxPrefix != "" {
+		options = append(options, nats.CustomInboxPrefix(c.InboxPrefix))
+	}
 	conn, err := c.connect(ctx, append(options,
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {

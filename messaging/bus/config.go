@@ -31,6 +31,10 @@ type Config struct {
 	TLS TLS
 	Log hclog.Logger
 
+	// InboxPrefix is what the subjects of answers to Dial's client begin with, so
+	// that permissions can let it have its own and nobody else's; empty: _INBOX.
+	InboxPrefix string
+
 	// ExitTold is called when the server has an instance's droplet.exited, late
 	// ones after a reconnect included. It must not block.
 	ExitTold func(instance string)

@@ -50,6 +50,14 @@ func TestARealServerWithUserPasswordAndTLS(t *testing.T) {
 // serveNATS runs the server until the test ends and returns where it listens.
 func serveNATS(t *testing.T, program, folder string) string {
 	t.Helper()
+	text := fmt.Sprintf("authorization { user: deacon, password: s3cret }\ntls { cert_file: %q, key_file: %q }\n",
+		filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem"))
+	return "tls://" + runNATS(t, program, folder, text)
+}
+
+// runNATS runs the server with a configuration, in a folder that has what it names.
+func runNATS(t *testing.T, program, folder, text string) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -57,8 +65,7 @@ func serveNATS(t *testing.T, program, folder string) string {
 	address := l.Addr().String() // nobody else is in this network namespace to take it
 	l.Close()
 	config := filepath.Join(folder, "nats.conf")
-	text := fmt.Sprintf("listen: %q\nauthorization { user: deacon, password: s3cret }\ntls { cert_file: %q, key_file: %q }\n",
-		address, filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem"))
+	text = fmt.Sprintf("listen: %q\n%s\n", address, text)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +84,7 @@ func serveNATS(t *testing.T, program, folder string) string {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()
-			return "tls://" + address
+			return address
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("nats-server does not listen:", err)

@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"agent/chaos":             {"actors", "actors/kit", "isolation", "isolation/slot"},
 	"agent/chaos/drill":       {"agent/chaos", "agent/settings", "messaging", "messaging/bus", "messaging/dea"},
 	"actors":                  {"actors/kit", "messaging", "isolation", "isolation/slot"},
-	"messaging/bus":           {"messaging", "messaging/complaints", "messaging/dea"},
+	"messaging/bus":           {"messaging", "messaging/complaints", "messaging/dea", "messaging/exec"},
 	"messaging/socket":        {"messaging", "messaging/complaints", "messaging/warden"},
 	"messaging/dea":           {"messaging"},
 	"messaging/status":        {"messaging", "messaging/dea"},
@@ -54,7 +54,7 @@ var importExceptions = exceptions{
 
 // mustStayPure may import the standard library only: initproto is part of every
 // container's PID 1, and the others are promised to be pure.
-var mustStayPure = []string{"isolation/initproto", "isolation/slot", "messaging", "messaging/dea"}
+var mustStayPure = []string{"isolation/initproto", "isolation/slot", "messaging", "messaging/dea", "messaging/exec"}
 
 func TestImportsFollowTheDataPath(t *testing.T) {
 	known := allow(importExceptions)

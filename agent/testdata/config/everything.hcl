@@ -44,6 +44,7 @@ instance {
   crash_lifetime            = "24h"
   output_max                = "128KiB"
   starts_max                = 4
+  sessions_max              = 7
   spares                    = 0
   bandwidth {
     rate  = "5MiB"

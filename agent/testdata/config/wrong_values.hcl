@@ -22,6 +22,7 @@ instance {
   output_max = "1KiB" # wrong
   stop_grace = null # wrong
   starts_max = "many" # wrong
+  sessions_max = -1 # wrong
   disk_inodes = 1e999999999 # wrong
 }
 network {

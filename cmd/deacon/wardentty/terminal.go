@@ -163,6 +163,11 @@ func (t *Terminal) Do(prompt, command string) (string, error) {
 	return strings.TrimSuffix(after[len(line):], prompt), nil
 }
 
+// Resize gives the terminal another size, of which the program is told.
+func (t *Terminal) Resize(rows, columns uint16) error {
+	return unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
+}
+
 // Close ends the program, should it still run, and returns its exit code.
 func (t *Terminal) Close() (int, error) {
 	timer := time.AfterFunc(answerMax, func() { t.command.Process.Kill() })

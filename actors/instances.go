@@ -142,6 +142,8 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 		s.command(c, m.command)
 	case enter:
 		s.enter(m)
+	case usageMeasured:
+		s.usageMeasured(c, m)
 	case beatDue:
 		s.beatSoon(c)
 	case beatOver:
@@ -225,6 +227,8 @@ func (s *instances) command(c *kit.Context[instancesMessage], command messaging.
 		}
 	case messaging.DescribeNodes:
 		s.describeNode(c, m.ReplyTo)
+	case messaging.DescribeUsage:
+		s.usage(c, m.ReplyTo)
 	case messaging.RouterStarted:
 		s.announceAll()
 	case messaging.HealthManagerStarted:

@@ -157,6 +157,8 @@ func (l *ledger) Receive(c *kit.Context[ledgerMessage], m ledgerMessage) error {
 		l.discover(c, m)
 	case discovered:
 		l.w.tell(messaging.NodeDiscovered{ReplyTo: m.replyTo, Node: l.w.Node})
+	case describeUsage:
+		l.describeUsage(m)
 	case describeNode:
 		memory := l.w.book.memory
 		l.w.tell(messaging.NodeDescribed{

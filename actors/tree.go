@@ -97,6 +97,7 @@ type world struct {
 	book      *book
 	recovered map[string]bool       // containers that a former agent made
 	tell      func(messaging.Event) // by way of the root
+	began     time.Time             // the tree was made
 	settled   func()
 	evacuated func()
 	begun     time.Time     // when the root came up first
@@ -128,6 +129,7 @@ func New(o Options) *Tree {
 		},
 		ready: make(chan struct{}), empty: make(chan struct{}), failed: make(chan error, 1),
 	}
+	t.w.began = o.Clock.Now()
 	t.w.settled = sync.OnceFunc(func() { close(t.ready) })
 	t.w.evacuated = sync.OnceFunc(func() { close(t.empty) })
 	t.restoreBook()

@@ -25,6 +25,7 @@ type wireNode struct {
 	conn  *nats.Conn
 	mu    sync.Mutex
 	rows  []map[string]any
+	asked int // for usage
 }
 
 // startMessage is what a node reads of dea.<id>.start.
@@ -54,6 +55,7 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	for subject, take := range map[string]func(*nats.Msg){
 		"deacon.v1.ps": n.list, "deacon.v1.logs-tail": n.tail, "dea.stop": n.stop, "dea." + n.name + ".start": n.start,
 		"deacon.v1." + n.name + ".evacuate": n.evacuate, "deacon.v1.actors": n.actors,
+		"deacon.v1.usage": n.usage,
 	} {
 		_, err := n.conn.Subscribe(subject, take)
 		ts.Check(err)

@@ -79,7 +79,7 @@ and in another:
 		&cobra.Group{ID: groupAside, Title: "Beside that:"})
 	root.SetHelpCommandGroupID(groupAside)
 	clients := []*cobra.Command{newRun(s), newPs(s), newLogs(s), newStop(s), newEvents(s), newEvacuate(s), newActors(s),
-		newExec(s)}
+		newExec(s), newNodes(s), newTop(s)}
 	for _, client := range clients {
 		s.nats.register(client.Flags())
 	}

@@ -254,6 +254,11 @@ func halves(event messaging.Event) (first, second messaging.Event, ok bool) {
 		a, b := e, e
 		a.Actors, b.Actors = e.Actors[:n], e.Actors[n:]
 		return a, b, n > 0
+	case messaging.UsageDescribed:
+		n := len(e.Instances) / 2
+		a, b := e, e
+		a.Instances, b.Instances = e.Instances[:n], e.Instances[n:]
+		return a, b, n > 0
 	case messaging.LogsTailed:
 		n := len(e.Lines) / 2
 		a, b := e, e

@@ -177,6 +177,9 @@ func understand(subject, reply string, body []byte) (messaging.Command, error) {
 	case messaging.ListActors:
 		c.ReplyTo = reply
 		cmd = c
+	case messaging.DescribeUsage:
+		c.ReplyTo = reply
+		cmd = c
 	case messaging.ListInstances:
 		c.ReplyTo = reply
 		cmd = c
@@ -232,7 +235,7 @@ func (b *Bus) serve(take func(messaging.Command)) (micro.Service, error) {
 		}
 	})
 	for name, subject := range map[string]string{
-		"ps": dea.SubjectPS, "actors": dea.SubjectActors, "logs-tail": dea.SubjectLogsTail,
+		"ps": dea.SubjectPS, "actors": dea.SubjectActors, "usage": dea.SubjectUsage, "logs-tail": dea.SubjectLogsTail,
 		"evacuate": dea.EvacuateSubject(b.config.NodeID),
 	} {
 		err := service.AddEndpoint(name, answer, micro.WithEndpointSubject(subject),

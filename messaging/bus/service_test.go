@@ -118,7 +118,7 @@ func TestTheServiceIsFoundAndCounted(t *testing.T) {
 		for _, e := range stats.Endpoints {
 			asked[e.Subject] = e.NumRequests
 		}
-		if len(asked) != 4 || asked[dea.SubjectActors] != 0 || asked[dea.SubjectPS] != 1 || asked[dea.SubjectLogsTail] != 0 {
+		if len(asked) != 5 || asked[dea.SubjectActors] != 0 || asked[dea.SubjectPS] != 1 || asked[dea.SubjectLogsTail] != 0 {
 			t.Errorf("requests %v", asked)
 		}
 	}

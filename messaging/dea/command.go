@@ -57,6 +57,8 @@ func encodeCommand(cmd messaging.Command, nodeID string) (subject string, messag
 		return SubjectActors, struct{}{}, nil
 	case messaging.ListInstances:
 		return SubjectPS, struct{}{}, nil
+	case messaging.DescribeUsage:
+		return SubjectUsage, struct{}{}, nil
 	case messaging.TailLogs:
 		return SubjectLogsTail, tailMessage{c.Application, c.Index, c.Lines}, need("application", c.Application)
 	default:

@@ -33,6 +33,7 @@ var decoders = map[string]func(body []byte) (messaging.Command, error){
 	SubjectPS:                 decodePS,
 	SubjectActors:             decodeListActors,
 	SubjectLogsTail:           decodeLogsTail,
+	SubjectUsage:              decodeUsage,
 }
 
 // Decode turns one message into one Command. It touches no network, keeps no

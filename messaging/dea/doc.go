@@ -17,6 +17,8 @@
 // fractions of a second, names are spelled out, nothing is null:
 //
 //	deacon.v1.ps         asked with {}; each node answers {node, instances: [...]}
+//	deacon.v1.usage      asked with {}; each node answers what it has promised, and what
+//	                     each instance uses and is allowed (usage.go)
 //	deacon.v1.logs-tail  asked with {application, index, lines}; index -1 or left out is
 //	                     every instance, lines (100 by default) counts per instance and
 //	                     stream; a node that has lines answers {lines: [...]}

@@ -57,6 +57,7 @@ var replyDecoders = map[string]eventDecoder{
 	SubjectLogsTail:   decodeTailed,
 
 	SubjectDropletStatus: decodeDropletDescribed,
+	SubjectUsage:         decodeUsageDescribed,
 }
 
 func decodeWith(decode eventDecoder, ok bool, subject string, body []byte) (messaging.Event, error) {

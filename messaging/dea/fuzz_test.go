@@ -58,6 +58,10 @@ func FuzzDecodePS(f *testing.F) {
 	fuzzDecode(f, "deacon.v1.ps", "command_ps.json")
 }
 
+func FuzzDecodeUsage(f *testing.F) {
+	fuzzDecode(f, "deacon.v1.usage", "command_usage.json")
+}
+
 func FuzzDecodeLogsTail(f *testing.F) {
 	fuzzDecode(f, "deacon.v1.logs-tail", "command_logs_tail.json")
 }

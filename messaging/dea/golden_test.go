@@ -97,6 +97,9 @@ func withReplyTo(event messaging.Event, subject string) messaging.Event {
 	case messaging.NodeDescribed:
 		e.ReplyTo = subject
 		return e
+	case messaging.UsageDescribed:
+		e.ReplyTo = subject
+		return e
 	case messaging.NodeEvacuating:
 		e.ReplyTo = subject
 		return e

@@ -45,7 +45,7 @@ func TestWhatIsNoMessageAtAllIsRefusedOnEverySubject(t *testing.T) {
 	for _, subject := range []string{
 		"dea.node.start", "dea.stop", "dea.update", "dea.find.droplet", "router.start", "healthmanager.start",
 		"dea.locate", "dea.discover", "dea.status", "droplet.status", "deacon.v1.ps", "deacon.v1.logs-tail",
-		"deacon.v1.node.evacuate", "vcap.component.discover", "deacon.v1.actors",
+		"deacon.v1.node.evacuate", "vcap.component.discover", "deacon.v1.actors", "deacon.v1.usage",
 	} {
 		for body, want := range whole {
 			refused(t, subject, body, want)

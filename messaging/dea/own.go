@@ -104,6 +104,8 @@ func encodeOwn(event messaging.Event) (subject string, message any, err error) {
 		return e.ReplyTo, actorsListed(e), cmp.Or(need("node id", e.NodeID), checkReply(e.ReplyTo))
 	case messaging.LogsTailed:
 		return e.ReplyTo, tailed(e), checkReply(e.ReplyTo)
+	case messaging.UsageDescribed:
+		return e.ReplyTo, usage(e), cmp.Or(need("node id", e.Node.ID), checkReply(e.ReplyTo))
 	case messaging.NodeEvacuating:
 		return e.ReplyTo, evacuatingMessage{e.NodeID, e.Instances, e.By},
 			cmp.Or(need("node id", e.NodeID), checkReply(e.ReplyTo))

@@ -161,6 +161,7 @@ var sampleCommands = []sampleCommand{
 	{"command_components.json", messaging.DiscoverComponents{}},
 	{"command_ps.json", messaging.ListInstances{}},
 	{"command_actors.json", messaging.ListActors{}},
+	{"command_usage.json", messaging.DescribeUsage{}},
 	{"command_logs_tail.json", messaging.TailLogs{Application: application, Index: -1, Lines: 20}},
 }
 
@@ -246,6 +247,19 @@ var sampleEvents = []sampleEvent{
 			Name: "guestbook", URIs: []string{"guestbook.example.com"}, Host: address, Port: 20017,
 			Uptime: 93 * time.Second, MemQuota: 256 << 20, DiskQuota: 1 << 30, FilesQuota: 16384,
 			MeasuredAt: since.Truncate(time.Second), CPU: 0.125, MemBytes: 29880320, DiskBytes: 66392064,
+		},
+	}},
+	{"usage.json", inbox, "deacon.v1.usage", messaging.UsageDescribed{
+		ReplyTo: inbox, Node: messaging.Node{ID: nodeID, Address: address, Version: "0.1.0"}, Zone: "z1", Evacuating: true,
+		Since: since, At: since.Add(time.Hour),
+		Memory: messaging.Account{Capacity: 8192, Promised: 512}, Disk: messaging.Account{Capacity: 65536, Promised: 1024},
+		Instances: []messaging.UsageRow{
+			{
+				Application: application, Name: "guestbook", Instance: instance, Index: 2, State: messaging.Running, Since: since,
+				CPU: 1500 * time.Millisecond, MemoryBytes: 29880320, MemoryLimit: 256 << 20, DiskBytes: 66392064, DiskLimit: 1 << 30,
+				Processes: 7, Measured: true,
+			},
+			{Application: application, Instance: "i2", State: messaging.Crashed, Since: since},
 		},
 	}},
 	{"ps.json", inbox, "deacon.v1.ps", messaging.InstancesListed{

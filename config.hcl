@@ -112,6 +112,11 @@ instance {
   # Kept of what an instance writes to stdout, and as much of stderr.
   output_max = "16MiB"
 
+  # Lines of an instance that are published a second (0: any number), and of each so
+  # many bytes. What is left out is counted, and said among the instance's lines.
+  log_rate     = 10000
+  log_line_max = "64KiB"
+
   # Commands that may run in instances at a time for deacon exec; 0: nobody may.
   sessions_max = 64
 

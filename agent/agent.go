@@ -154,6 +154,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if a.outputs, err = newOutputs(a.box.JobFolder, a.publishLines); err != nil {
 		return fmt.Errorf("agent: follow output: %w", err)
 	}
+	a.outputs.rate, a.outputs.lineMax = a.config.Instance.LogRate, int(a.config.Instance.LogLineMaxBytes)
 	a.defers("the output", a.outputs.close)
 	return a.openBus(ctx)
 }

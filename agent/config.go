@@ -8,6 +8,7 @@ import (
 
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/network"
+	"github.com/deacon-agent/deacon/isolation/output"
 )
 
 // Config is the node's configuration: read from config.hcl once, checked
@@ -128,6 +129,8 @@ type Instance struct {
 	Processes             int64
 	CrashLifetime         time.Duration       // how long a crashed instance is remembered
 	Sessions              int                 // of deacon exec at a time; 0: none
+	LogRate               int                 // lines that are published a second; 0: any
+	LogLineMaxBytes       int64               // of one line
 	OutputMaxBytes        int64               // kept of each of a job's output files
 	StartsMax             int                 // starts in flight at once
 	Spares                int                 // PID 1s that wait for the next starts
@@ -192,7 +195,7 @@ func DefaultConfig() Config {
 			HealthCheckTimeout: time.Minute, StopGrace: 10 * time.Second,
 			MemoryToCPUShareRatio: 8, CPUSharesMin: 1, CPUSharesMax: 256,
 			DiskInodes: 200_000, Processes: 512, CrashLifetime: time.Hour,
-			OutputMaxBytes: 16 << 20, StartsMax: 16, Spares: 8, Sessions: 64,
+			OutputMaxBytes: 16 << 20, StartsMax: 16, Spares: 8, Sessions: 64, LogRate: 10_000, LogLineMaxBytes: output.LineMax,
 		},
 		Hooks: Hooks{Timeout: 10 * time.Second},
 		Network: Network{

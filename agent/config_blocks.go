@@ -13,6 +13,7 @@ import (
 	"github.com/deacon-agent/deacon/agent/settings"
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/network"
+	"github.com/deacon-agent/deacon/isolation/output"
 	"github.com/deacon-agent/deacon/isolation/slot"
 	"github.com/deacon-agent/deacon/staging/stack"
 )
@@ -49,6 +50,8 @@ const (
 	countMax        = 1 << 40
 	startsMost      = 1024
 	sessionsMost    = 1024
+	logRateMost     = 1 << 20
+	logLineMin      = 256
 	portMin         = 1024
 	mtuMin          = 576 // what every IPv4 host must take
 	nameMax         = 64
@@ -233,6 +236,8 @@ func (b *instanceBlock) read(r *settings.Reader, n *Instance) {
 	settings.Whole(r, b.DiskInodes, &n.DiskInodes, 1000, countMax)
 	settings.Whole(r, b.Processes, &n.Processes, processesMin, 1<<22)
 	r.Duration(b.CrashLifetime, &n.CrashLifetime, 0, crashKeptMax)
+	settings.Whole(r, b.LogRate, &n.LogRate, 0, logRateMost)
+	r.Size(b.LogLineMax, &n.LogLineMaxBytes, logLineMin, output.LineMax)
 	settings.Whole(r, b.SessionsMax, &n.Sessions, 0, sessionsMost)
 	r.Size(b.OutputMax, &n.OutputMaxBytes, outputMin, sizeMax)
 	settings.Whole(r, b.StartsMax, &n.StartsMax, 1, startsMost)

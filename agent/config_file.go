@@ -106,6 +106,8 @@ type instanceBlock struct {
 	DiskInodes            *hcl.Attribute `hcl:"disk_inodes,optional"`
 	Processes             *hcl.Attribute `hcl:"processes,optional"`
 	CrashLifetime         *hcl.Attribute `hcl:"crash_lifetime,optional"`
+	LogRate               *hcl.Attribute `hcl:"log_rate,optional"`
+	LogLineMax            *hcl.Attribute `hcl:"log_line_max,optional"`
 	SessionsMax           *hcl.Attribute `hcl:"sessions_max,optional"`
 	OutputMax             *hcl.Attribute `hcl:"output_max,optional"`
 	StartsMax             *hcl.Attribute `hcl:"starts_max,optional"`

@@ -187,7 +187,8 @@ func TestEverySettingArrives(t *testing.T) {
 		Intervals: Intervals{Heartbeat: 9 * time.Second, Advertise: 1500 * time.Millisecond, RouterRegister: time.Minute},
 		Instance: Instance{HealthCheckTimeout: 2 * time.Minute, StopGrace: 0, MemoryToCPUShareRatio: 4, CPUSharesMin: 2,
 			CPUSharesMax: 512, DiskInodes: 5000, Processes: 64, CrashLifetime: 24 * time.Hour,
-			OutputMaxBytes: 128 << 10, StartsMax: 4, Sessions: 7, Bandwidth: isolation.Bandwidth{Rate: 5 << 20, Burst: 256 << 10}},
+			OutputMaxBytes: 128 << 10, StartsMax: 4, Sessions: 7, LogRate: 100, LogLineMaxBytes: 1 << 10,
+			Bandwidth: isolation.Bandwidth{Rate: 5 << 20, Burst: 256 << 10}},
 		Hooks: Hooks{PostSetup: "export A=1\n", Timeout: 2 * time.Minute, Paths: map[actors.Moment]string{
 			actors.BeforeStart: "/h/1", actors.AfterStart: "/h/2", actors.BeforeStop: "/h/3", actors.AfterStop: "/h/4"}},
 		Binds: []BindMount{{"/data", "/srv/data", ReadWrite}, {"/home/vcap/models", "/srv/models", ReadOnly}},

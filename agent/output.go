@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -26,6 +28,8 @@ type outputs struct {
 	follower *output.Follower
 	folder   func(container string, job uint32) string
 	publish  func(context.Context, []messaging.LogLine) error
+	rate     int // lines of an instance a second; 0: any
+	lineMax  int // bytes of one
 
 	mu    sync.Mutex
 	tails map[string]*tail // by instance
@@ -44,7 +48,7 @@ func newOutputs(
 		return nil, err
 	}
 	return &outputs{
-		follower: follower, folder: folder, publish: publish,
+		follower: follower, folder: folder, publish: publish, lineMax: output.LineMax,
 		tails: map[string]*tail{}, forgotten: map[string]bool{},
 	}, nil
 }
@@ -55,6 +59,13 @@ func newOutputs(
 // belongs to no instance: nobody asks for its lines again, nor has them forgotten.
 func (o *outputs) Follow(ctx context.Context, source actors.OutputSource, done <-chan struct{}) error {
 	files := output.Files{Dir: o.folder(source.Container, source.Job), Done: done}
+	_, err := os.Stat(filepath.Join(files.Dir, "offsets")) // that somebody took some of it before
+	limit := newLineLimit(source, o.rate, o.lineMax, err == nil)
+	if source.Instance == source.Container {
+		limit = nil
+	} else {
+		defer o.sayLeft(ctx, limit)
+	}
 	return o.follower.Follow(ctx, files, func(lines []output.Line) error {
 		told := make([]messaging.LogLine, len(lines))
 		for i, line := range lines {
@@ -63,8 +74,8 @@ func (o *outputs) Follow(ctx context.Context, source actors.OutputSource, done <
 				Stream: line.Stream, At: line.At, Text: line.Text, Dropped: line.Dropped,
 			}
 		}
-		if source.Instance != source.Container {
-			o.keep(told...)
+		if limit != nil {
+			return o.limited(ctx, limit, told)
 		}
 		return o.publish(ctx, told)
 	})

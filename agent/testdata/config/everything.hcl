@@ -45,6 +45,8 @@ instance {
   output_max                = "128KiB"
   starts_max                = 4
   sessions_max              = 7
+  log_rate                  = 100
+  log_line_max              = "1KiB"
   spares                    = 0
   bandwidth {
     rate  = "5MiB"

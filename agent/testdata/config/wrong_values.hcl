@@ -23,6 +23,8 @@ instance {
   stop_grace = null # wrong
   starts_max = "many" # wrong
   sessions_max = -1 # wrong
+  log_rate = -1 # wrong
+  log_line_max = "1MiB" # wrong
   disk_inodes = 1e999999999 # wrong
 }
 network {

@@ -140,6 +140,9 @@ func (s *instances) Receive(c *kit.Context[instancesMessage], m instancesMessage
 	switch m := m.(type) {
 	case asked:
 		s.command(c, m.command)
+	case attributed:
+		s.note(c, m)
+		s.command(c, m.command)
 	case enter:
 		s.enter(m)
 	case usageMeasured:

@@ -168,6 +168,8 @@ func (n *node) Receive(c *kit.Context[nodeMessage], m nodeMessage) error {
 // deliver hands a command to whom it concerns.
 func (n *node) deliver(c *kit.Context[nodeMessage], command messaging.Command) {
 	switch m := command.(type) {
+	case messaging.From:
+		n.parts.instances.Tell(attributed{m.Command, m.Asker})
 	case messaging.RouterStarted:
 		if m.Interval > 0 {
 			n.registrar.Tell(pulseEvery{min(m.Interval, n.w.Settings.RouterRegister)})

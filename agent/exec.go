@@ -15,7 +15,9 @@ import (
 	"github.com/deacon-agent/deacon/actors"
 	"github.com/deacon-agent/deacon/isolation"
 	"github.com/deacon-agent/deacon/isolation/box"
+	"github.com/deacon-agent/deacon/messaging"
 	"github.com/deacon-agent/deacon/messaging/bus"
+	"github.com/deacon-agent/deacon/messaging/dea"
 	"github.com/deacon-agent/deacon/messaging/exec"
 )
 
@@ -26,11 +28,13 @@ const openMax = 10 * time.Second
 // whether one may begin; from then on it is nobody's but its client's and PID 1's,
 // and what comes of it concerns no instance.
 type sessions struct {
-	most  int
-	enter func(context.Context, string) (actors.Record, error)
-	plan  func(actors.Record, []string, string) (isolation.Job, error)
-	box   *box.Box
-	log   hclog.Logger
+	most    int
+	subject string
+	enter   func(context.Context, string) (actors.Record, error)
+	plan    func(actors.Record, []string, string) (isolation.Job, error)
+	box     *box.Box
+	tell    func(messaging.Asked)
+	log     hclog.Logger
 
 	life   context.Context // ends with close
 	end    context.CancelCauseFunc
@@ -53,7 +57,12 @@ var errSessionsEnd = errors.New("the node's agent ends, and every session with i
 func (a *agent) offerSessions() error {
 	planner := NewPlanner(PlannerConfig{Instance: a.config.Instance, Address: a.config.Node.Address})
 	s := &sessions{
-		most: a.config.Instance.Sessions, enter: a.tree.Enter, plan: planner.Beside, box: a.box, log: a.log.Named("exec"),
+		most: a.config.Instance.Sessions, subject: dea.ExecSubject(a.node.ID),
+		enter: a.tree.Enter, plan: planner.Beside, box: a.box, log: a.log.Named("exec"),
+		tell: func(e messaging.Asked) {
+			e.NodeID = a.node.ID
+			a.bus.Publish(e)
+		},
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	a.defers("the sessions", func() error { s.close(); return nil })
@@ -124,6 +133,10 @@ func (s *sessions) open(r exec.Request, connect func(id string) (*bus.Session, e
 		"instance", r.Instance)
 	// Not the command: it may have a secret in it.
 	log.Info("a command was begun in an instance", "program", r.Command[0], "terminal", r.Terminal != nil, "by", r.By)
+	s.tell(messaging.Asked{
+		Asker:       messaging.Asker{Subject: s.subject, Reply: r.Output, By: r.By},
+		Application: record.Start.Application, Index: record.Start.Index, Instances: 1, At: time.Now(),
+	})
 	return func() {
 		wire.Begin()
 		go func() {

@@ -15,11 +15,14 @@ import (
 var watched = []string{
 	dea.SubjectStarted, dea.SubjectAdvertise, dea.SubjectHeartbeat, dea.SubjectShutdown, dea.SubjectExited,
 	dea.SubjectRegister, dea.SubjectUnregister, dea.SubjectInstance, dea.SubjectUpdated, dea.SubjectActor,
+	dea.SubjectAsked,
 }
 
 type eventsOptions struct {
 	count   int
 	timeout time.Duration
+	follow  bool // in words
+	raw     bool
 }
 
 func newEvents(s *session) *cobra.Command {
@@ -28,16 +31,27 @@ func newEvents(s *session) *cobra.Command {
 		Use:   "events [SUBJECT...]",
 		Short: "Watch what nodes tell: heartbeats, routes, states, exits",
 		Long: `Show every message that nodes publish, as it is on the wire, until Ctrl-C. With
-subjects, which may have NATS' wildcards, it shows only those.`,
-		Example: exampleText("deacon events", "deacon events dea.heartbeat --count 1", "deacon events 'router.*' --json"),
+subjects, which may have NATS' wildcards, it shows only those.
+
+With -f it says in words what happened, one line each: which node, what, and why, and
+who asked where that is known. What repeats itself (heartbeats, offers, routes) is left
+out, unless its subject is named. A name in brackets is what the sender calls itself;
+nobody has checked it.`,
+		Example: exampleText("deacon events -f", "deacon events",
+			"deacon events dea.heartbeat --count 1", "deacon events 'router.*' --json"),
 		GroupID: groupApps,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				args = watched
+				if o.words() {
+					args = happening
+				}
 			}
 			return s.events(cmd.Context(), args, o)
 		},
 	}
+	toggle(cmd.Flags(), &o.follow, "follow", "f", "say in words what happens")
+	toggle(cmd.Flags(), &o.raw, "raw", "", "every message as it is on the wire, with -f too")
 	cmd.Flags().IntVar(&o.count, "count", 0, "end after so many messages; 0: never")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "how long to wait for them; 0: for ever")
 	return cmd
@@ -68,7 +82,11 @@ func (s *session) events(ctx context.Context, subjects []string, o eventsOptions
 	for shown := 0; o.count == 0 || shown < o.count; shown++ {
 		select {
 		case m := <-messages:
-			if err := s.showMessage(m); err != nil {
+			show := s.showMessage
+			if o.words() && !s.json {
+				show = s.sayMessage
+			}
+			if err := show(m); err != nil {
 				return err
 			}
 		case <-ctx.Done():

@@ -46,7 +46,7 @@ func (s *session) dial(ctx context.Context) (*link, error) {
 	client, err := bus.Dial(ctx, bus.Config{
 		Servers: servers, Name: "deacon command line", NkeySeedFile: s.nats.nkey, CredsFile: s.nats.creds,
 		TLS:         bus.TLS{CA: s.nats.ca, Cert: s.nats.cert, Key: s.nats.key},
-		InboxPrefix: s.nats.inbox, Log: hclog.NewNullLogger(),
+		InboxPrefix: s.nats.inbox, By: whoAsks(), Log: hclog.NewNullLogger(),
 	})
 	if errors.Is(err, fs.ErrNotExist) { // of credentials or certificates; servers are no files
 		return nil, fail(exitNotFound, "see what the flags that begin with --nats- name", "%w", err)

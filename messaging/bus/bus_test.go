@@ -55,8 +55,8 @@ func TestCommandsAreHandedOverInTheOrderInWhichTheyWereSent(t *testing.T) {
 		controller.Publish("healthmanager.start", nil)
 	}
 	for i := range rounds {
-		start := receive(t, commands).(messaging.StartInstance)
-		stop := receive(t, commands).(messaging.StopInstances)
+		start := acting[messaging.StartInstance](t, commands)
+		stop := acting[messaging.StopInstances](t, commands)
 		_, router := receive(t, commands).(messaging.RouterStarted)
 		_, manager := receive(t, commands).(messaging.HealthManagerStarted)
 		if start.Index != i || stop.Filter.Indices[0] != i || !router || !manager {
@@ -79,7 +79,7 @@ func TestMalformedMessagesChangeNothingAndAreLoggedOnce(t *testing.T) {
 		controller.PublishRequest("dea.find.droplet", "dea.stop", []byte(`{"droplet":"a"}`))
 	}
 	controller.Publish("dea.stop", []byte(`{"droplet":"the last"}`))
-	if stop, ok := receive(t, commands).(messaging.StopInstances); !ok || stop.Filter.Application != "the last" {
+	if stop := acting[messaging.StopInstances](t, commands); stop.Filter.Application != "the last" {
 		t.Errorf("a malformed message became %+v", stop)
 	}
 	for _, reason := range []string{

@@ -24,7 +24,10 @@ const (
 
 // Client is the command line's side of the wire: it speaks as any controller
 // would, and knows no more of a node than its subjects.
-type Client struct{ conn *nats.Conn }
+type Client struct {
+	conn *nats.Conn
+	by   string // who asks, as it says itself
+}
 
 // Dial connects, or says why it can't; it tries no second time. A connection
 // that breaks later is made again.
@@ -52,7 +55,7 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bus: connect to %s: %w", c.redactedServers(), err)
 	}
-	return &Client{conn}, nil
+	return &Client{conn: conn, by: c.By}, nil
 }
 
 // Close ends the connection at once.
@@ -60,7 +63,11 @@ func (c *Client) Close() { c.conn.Close() }
 
 // Publish returns when the server has the message.
 func (c *Client) Publish(ctx context.Context, subject string, body []byte) error {
-	if err := c.conn.Publish(subject, body); err != nil {
+	message := &nats.Msg{Subject: subject, Data: body}
+	if c.by != "" {
+		message.Header = nats.Header{AskerHeader: {c.by}}
+	}
+	if err := c.conn.PublishMsg(message); err != nil {
 		return fmt.Errorf("bus: publish %s: %w", subject, err)
 	}
 	return c.flush(ctx, "publish "+subject)
@@ -138,7 +145,11 @@ func nobody(m *nats.Msg) bool { return len(m.Data) == 0 && m.Header.Get("Status"
 // Ask puts a question to the one node that answers on subject. A *RefusedError
 // is its no; ErrNobody says that nobody listens there.
 func (c *Client) Ask(ctx context.Context, subject string, body []byte) ([]byte, error) {
-	m, err := c.conn.RequestWithContext(ctx, subject, body)
+	question := &nats.Msg{Subject: subject, Data: body}
+	if c.by != "" {
+		question.Header = nats.Header{AskerHeader: {c.by}}
+	}
+	m, err := c.conn.RequestMsgWithContext(ctx, question)
 	if errors.Is(err, nats.ErrNoResponders) {
 		err = ErrNobody
 	}

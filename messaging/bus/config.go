@@ -35,6 +35,9 @@ type Config struct {
 	// that permissions can let it have its own and nobody else's; empty: _INBOX.
 	InboxPrefix string
 
+	// By is who Dial's client says it is, with what it asks. Nobody checks it.
+	By string
+
 	// ExitTold is called when the server has an instance's droplet.exited, late
 	// ones after a reconnect included. It must not block.
 	ExitTold func(instance string)

@@ -129,7 +129,7 @@ func (b *Bus) hear(in *inbound, take func(messaging.Command)) {
 			if cmd, err := understand(subject, m.Reply, m.Data); err != nil {
 				b.malformed(err)
 			} else {
-				b.hand(cmd, take)
+				b.hand(from(cmd, subject, m.Reply, m.Header), take)
 			}
 		case <-in.stop:
 			return
@@ -226,7 +226,7 @@ func (b *Bus) serve(take func(messaging.Command)) (micro.Service, error) {
 		b.counters.heard.Add(1)
 		cmd, err := understand(r.Subject(), r.Reply(), r.Data())
 		if err == nil {
-			b.hand(cmd, take)
+			b.hand(from(cmd, r.Subject(), r.Reply(), nats.Header(r.Headers())), take)
 			return
 		}
 		b.malformed(err)

@@ -16,7 +16,7 @@ const (
 	outboxMax = 16384
 
 	// What is kept of one instance or actor while there is no connection.
-	exitsKept, changesKept, linesKept, failuresKept = 8, 32, 64, 8
+	exitsKept, changesKept, linesKept, failuresKept, askedKept = 8, 32, 64, 8, 256
 )
 
 // parcel is one message that waits to be sent.
@@ -61,6 +61,8 @@ func ruleFor(event messaging.Event) rule {
 		return rule{key: "change " + e.Was, keep: changesKept, last: true}
 	case messaging.LogLine:
 		return rule{key: "line " + e.Instance, keep: linesKept, last: true}
+	case messaging.Asked:
+		return rule{key: "asked", keep: askedKept, last: true}
 	case messaging.ActorGaveUp:
 		return rule{key: "actor " + e.Actor, keep: failuresKept, last: true}
 	default: // answers: whoever asked has gone when the connection is back

@@ -137,7 +137,7 @@ func TestAClientSpeaksAndListensAsAControllerDoes(t *testing.T) {
 	if err := client.Publish(t.Context(), "dea.stop", []byte(`{"droplet":"a"}`)); err != nil {
 		t.Fatal(err)
 	}
-	if got := receive(t, commands).(messaging.StopInstances).Filter.Application; got != "a" {
+	if got := acting[messaging.StopInstances](t, commands).Filter.Application; got != "a" {
 		t.Errorf("stopped %q", got)
 	}
 	if got := receive(t, heard); got != `dea.stop {"droplet":"a"}` {

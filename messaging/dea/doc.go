@@ -29,6 +29,7 @@
 //	deacon.v1.instance   {node, application, instance, index, from, to, exit_status, signal,
 //	                     description, at}
 //	deacon.v1.updated    {node, application, was, instance, index, version, uris, at}
+//	deacon.v1.asked      {node, subject, application, index, instances, reply, account, by, at}
 //	deacon.v1.actor      {node, actor, reason, at}
 //
 // An answer that is too long for one message comes in several; whoever asked

@@ -45,6 +45,7 @@ var eventDecoders = map[string]eventDecoder{
 	SubjectInstance:   decodeChanged,
 	SubjectUpdated:    decodeUpdated,
 	SubjectActor:      decodeGaveUp,
+	SubjectAsked:      decodeAsked,
 }
 
 var replyDecoders = map[string]eventDecoder{

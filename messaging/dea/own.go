@@ -120,6 +120,8 @@ func encodeOwn(event messaging.Event) (subject string, message any, err error) {
 	case messaging.InstanceUpdated:
 		e.URIs = present(e.URIs)
 		return SubjectUpdated, updatedMessage(e), need("instance", e.Instance)
+	case messaging.Asked:
+		return SubjectAsked, asked(e), cmp.Or(need("node id", e.NodeID), need("subject", e.Asker.Subject))
 	case messaging.ActorGaveUp:
 		return SubjectActor, gaveUpMessage(e), need("actor", e.Actor)
 	default:

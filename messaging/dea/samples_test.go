@@ -277,6 +277,10 @@ var sampleEvents = []sampleEvent{
 		NodeID: nodeID, Application: application, Instance: instance, Index: 2, From: messaging.Running,
 		To: messaging.Crashed, ExitStatus: 255, Signal: "SIGSEGV", Description: "app instance exited", At: since,
 	}},
+	{"asked.json", "deacon.v1.asked", "", messaging.Asked{
+		NodeID: nodeID, Asker: messaging.Asker{Subject: "dea.stop", Reply: inbox, Account: "ann@apps", By: "ann@desk"},
+		Application: application, Index: -1, Instances: 3, At: since,
+	}},
 	{"updated.json", "deacon.v1.updated", "", messaging.InstanceUpdated{
 		NodeID: nodeID, Application: application, Was: instance, Instance: "0a1b2c3d4e5f60718293a4b5c6d7e8f9", Index: 2,
 		Version: appVersion, URIs: []string{"guestbook.example.com"}, At: since,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,6 +57,16 @@ func (s *session) evacuate(ctx context.Context, node string, o evacuateOptions) 
 	if err != nil {
 		return err
 	}
+	titles := map[string]string{}
+	if o.follow { // by the time that they end nobody knows their names any more
+		rows, err := link.rows(ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			titles[r.Application] = r.title()
+		}
+	}
 	answer, err := link.evacuate(ctx, node, o.within)
 	if err != nil {
 		return err
@@ -63,7 +74,14 @@ func (s *session) evacuate(ctx context.Context, node string, o evacuateOptions) 
 	if err := s.showEvacuating(answer); err != nil || !o.follow {
 		return err
 	}
-	return s.followEvacuation(ctx, link, node, changes)
+	show := func(c messaging.InstanceChanged) error { return s.showEnd(c, titles[c.Application]) }
+	return s.followEvacuation(ctx, link, node, follower{changes, show})
+}
+
+// follower hears of changes and shows those that end an instance.
+type follower struct {
+	changes <-chan messaging.Event
+	show    func(messaging.InstanceChanged) error
 }
 
 // evacuate tells the one node, which answers.
@@ -118,17 +136,17 @@ func goOn(instances int) string {
 
 // followEvacuation shows each end, until the node has nothing that lives, or answers
 // no more.
-func (s *session) followEvacuation(ctx context.Context, l *link, node string, changes <-chan messaging.Event) error {
+func (s *session) followEvacuation(ctx context.Context, l *link, node string, f follower) error {
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
 	for {
 		select {
-		case event := <-changes:
+		case event := <-f.changes:
 			c, is := event.(messaging.InstanceChanged)
 			if !is || c.NodeID != node || c.To != messaging.Stopped && c.To != messaging.Crashed {
 				continue
 			}
-			if err := s.showEnd(c); err != nil {
+			if err := f.show(c); err != nil {
 				return err
 			}
 		case <-again.C:
@@ -147,12 +165,13 @@ func (s *session) followEvacuation(ctx context.Context, l *link, node string, ch
 	}
 }
 
-func (s *session) showEnd(c messaging.InstanceChanged) error {
+func (s *session) showEnd(c messaging.InstanceChanged, title string) error {
 	if s.json {
 		return json.NewEncoder(s.out).Encode(map[string]any{
 			"application": c.Application, "index": c.Index, "instance": c.Instance, "state": c.To,
 		})
 	}
-	_, err := fmt.Fprintf(s.out, "%s/%d is %s\n", plain(c.Application), c.Index, strings.ToLower(string(c.To)))
+	state := strings.ToLower(string(c.To))
+	_, err := fmt.Fprintf(s.out, "%s/%d is %s\n", plain(cmp.Or(title, c.Application)), c.Index, state)
 	return err
 }

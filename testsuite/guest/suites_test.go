@@ -47,6 +47,10 @@ var nodes = suite{{pkg: "testsuite/e2e", named: []string{
 	"TestAnApplicationStartsServesAndStops", "TestEveryEndIsToldInTheWiresWords", "TestAMemoryHogIsOutOfMemory",
 	"TestAChildOutOfMemoryEndsTheInstance", "TestDiskIsLimited", "TestWhatAContainerSees",
 	"TestARealServerWithUserPasswordAndTLS",
+	// what is asked of it while it runs
+	"TestACommandRunsBesideTheApplication", "TestHooksRunInTheApplicationsContainer",
+	"TestAnUpdateReroutesWithoutARestart", "TestAnEvacuationLosesNoRequest", "TestTheRulesOfAStartMessageAreKept",
+	"TestTheFilesOfAnInstanceAreServed", "TestTheLogsOfACrashedInstanceAreKept",
 	// the agent's ends
 	"TestDetachingHarmsNothingAndSaysNoGoodbye", "TestAKilledAgentLosesNothing",
 	"TestAnAgentKilledInTheMiddleOfStartsGoesOnWithThem", "TestAnAgentKilledInTheMiddleOfAStopMakesNoCrashOfIt",

@@ -270,8 +270,13 @@ func (s *instances) start(c *kit.Context[instancesMessage], m messaging.StartIns
 
 // keep waits off the mailbox until the instances are on disk.
 func (s *instances) keep(c *kit.Context[instancesMessage], ids []string) {
-	kit.Pipe(c, "keep", func(ctx context.Context) (struct{}, error) { return struct{}{}, s.w.Store.Flush(ctx) },
-		func(_ struct{}, err error) instancesMessage { return kept{ids, err} })
+	s.onDisk(c, "keep", func(err error) instancesMessage { return kept{ids, err} })
+}
+
+// onDisk waits off the mailbox until everything that was put is on disk.
+func (s *instances) onDisk(c *kit.Context[instancesMessage], what string, then func(error) instancesMessage) {
+	kit.Pipe(c, what, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.w.Store.Flush(ctx) },
+		func(_ struct{}, err error) instancesMessage { return then(err) })
 }
 
 func (s *instances) kept(c *kit.Context[instancesMessage], m kept) {

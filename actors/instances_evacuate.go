@@ -2,7 +2,6 @@ package actors
 
 import (
 	"cmp"
-	"context"
 	"time"
 
 	"github.com/deacon-agent/deacon/actors/kit"
@@ -41,8 +40,7 @@ func (s *instances) answerEvacuation(replyTo string, instances int, by time.Time
 
 // keepEvacuation waits off the mailbox until it is on disk who is to leave.
 func (s *instances) keepEvacuation(c *kit.Context[instancesMessage]) {
-	kit.Pipe(c, "keep evacuation", func(ctx context.Context) (struct{}, error) { return struct{}{}, s.w.Store.Flush(ctx) },
-		func(_ struct{}, err error) instancesMessage { return evacuationKept{err} })
+	s.onDisk(c, "keep evacuation", func(err error) instancesMessage { return evacuationKept{err} })
 }
 
 // leaveBy has the node offer nothing any more. Nobody but a reboot takes that back.

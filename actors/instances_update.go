@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"context"
 	"slices"
 
 	"github.com/deacon-agent/deacon/actors/kit"
@@ -41,8 +40,7 @@ func (s *instances) keepUpdates(c *kit.Context[instancesMessage], ids []string) 
 			kept.updates[id] = r.Update
 		}
 	}
-	kit.Pipe(c, "keep updates", func(ctx context.Context) (struct{}, error) { return struct{}{}, s.w.Store.Flush(ctx) },
-		func(_ struct{}, err error) instancesMessage { kept.err = err; return kept })
+	s.onDisk(c, "keep updates", func(err error) instancesMessage { kept.err = err; return kept })
 }
 
 func (s *instances) updatesKept(c *kit.Context[instancesMessage], m updatesKept) {
